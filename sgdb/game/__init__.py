@@ -1,0 +1,1 @@
+"""SameGame itself: pure functions, no input or output."""

@@ -1,0 +1,141 @@
+"""Finding files that may be pickles, opening them safely, and telling what they are by content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Protocol
+
+from sgdb.errors import FileAccessError, NotAPickleError, NotFoundError
+from sgdb.pickles.parser import ByteStream
+
+_HEAD = 512  # bytes looked at to tell what a file is
+
+
+class HashedStream:
+    """A byte stream that hashes and counts what is read, and passes it on to `tee`."""
+
+    def __init__(self, stream: ByteStream, tee: Callable[[bytes], object] | None = None) -> None:
+        self._stream = stream
+        self._hash = hashlib.sha256()
+        self._tee = tee
+        self.size = 0
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes."""
+        data = self._stream.read(size)
+        self._hash.update(data)
+        self.size += len(data)
+        if self._tee is not None and data:
+            self._tee(data)
+        return data
+
+    @property
+    def sha256(self) -> str:
+        """Hexadecimal digest of what has been read so far."""
+        return self._hash.hexdigest()
+
+
+class Source(Protocol):
+    """Where a legacy file's bytes come from; opened anew for every reading."""
+
+    @property
+    def name(self) -> str:
+        """The file's name without folders: only ever a hint."""
+
+    def open(self) -> AbstractContextManager[ByteStream]:
+        """The bytes from the beginning."""
+
+
+class FileSource:
+    """A file on disk. Only regular files are opened, and opening never waits (as it would for a pipe)."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @contextmanager
+    def open(self) -> Iterator[ByteStream]:
+        """The bytes from the beginning. Raises FileAccessError, NotFoundError or NotAPickleError."""
+        try:
+            descriptor = os.open(
+                self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+            )
+        except FileNotFoundError:
+            raise NotFoundError(f"no such file: {self.path}", hint="check the path") from None
+        except OSError as error:
+            raise FileAccessError(
+                f"cannot open {self.path}: {error.strerror}", hint="check the file's permissions"
+            ) from error
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise NotAPickleError("not a regular file")
+            yield file
+
+
+def find_files(path: Path, *, recursive: bool, only: str | None) -> list[Path]:
+    """The files that `path` stands for: itself, or a folder's files (and those below, if `recursive`),
+    sorted. `only` is a glob for names. Links to folders are not followed. Raises NotFoundError or
+    FileAccessError."""
+    if not path.exists():
+        raise NotFoundError(f"no such file or folder: {path}", hint="check the path")
+    if not path.is_dir():
+        return [path] if only is None or fnmatch(path.name, only) else []
+    found: list[Path] = []
+
+    def fail(error: OSError) -> None:
+        raise FileAccessError(f"cannot list {error.filename}: {error.strerror}", hint="check its permissions")
+
+    for folder, folders, names in os.walk(path, onerror=fail):
+        if not recursive:
+            folders.clear()
+        found.extend(Path(folder, name) for name in names if only is None or fnmatch(name, only))
+    return sorted(found)
+
+
+def what_it_is(source: FileSource) -> str | None:
+    """None for a pickle of protocol 2 or later; otherwise the reason why it is not taken for one."""
+    with source.open() as stream:
+        return reason_not_pickle(stream.read(_HEAD))
+
+
+def looks_like_old_pickle(head: bytes) -> bool:
+    """Whether these first bytes are those of a pickle of protocol 0 or 1."""
+    return (
+        head[:3] in (b"(dp", b"(lp", b"(tp") or head[:2] in (b"}q", b"]q", b"(}") or head[:9] == b"ccopy_reg"
+    )
+
+
+def reason_not_pickle(head: bytes) -> str | None:
+    """Tells from a file's first bytes why it is no pickle, or None when it may be one."""
+    if len(head) >= 2 and head[0] == 0x80 and head[1] < 0x20:
+        return None
+    if looks_like_old_pickle(head):
+        return None
+    if not head:
+        return "empty file"
+    for magic, what in (
+        (b"\x1f\x8b", "compressed with gzip: unpack it first (gunzip)"),
+        (b"BZh", "compressed with bzip2: unpack it first (bunzip2)"),
+        (b"\xfd7zXZ", "compressed with xz: unpack it first (unxz)"),
+        (b"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it first (unzstd)"),
+        (b"PK\x03\x04", "a zip archive (a torch checkpoint is one)"),
+        (b"version https://git-lfs", "a Git LFS pointer: fetch the file itself with `git lfs pull`"),
+        (b"\x93NUMPY", "a numpy array file"),
+        (b"\x89HDF", "an HDF5 file"),
+        (b"SQLite format 3", "a SQLite database"),
+        (b"PGDMP", "a PostgreSQL dump"),
+    ):
+        if head.startswith(magic):
+            return what
+    text = head.lstrip()
+    if text[:1] in (b"{", b"[") and b"\0" not in head:
+        return "JSON text, not a pickle"
+    if b"\0" not in head and not any(byte < 9 for byte in head):
+        return "text, not a pickle"
+    return "not a pickle"

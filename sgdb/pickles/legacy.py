@@ -1,0 +1,262 @@
+"""One legacy file: what it holds, and its rows as records, as often as they are asked for.
+
+`LegacyFile.read` goes over the file once and finds out what it holds. `rows` goes over it again and
+gives the records. Neither keeps the rows, so memory does not depend on the file's size, unless the file
+shares lists by reference (see `parser`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+
+from sgdb.errors import DamagedPickleError, LayoutError, ValueRefusedError
+from sgdb.pickles.files import HashedStream, Source
+from sgdb.pickles.inert import RowBatch
+from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, kind_of, split_tree
+from sgdb.pickles.parser import PickleParser, SharedReferenceError
+from sgdb.pickles.rows import GameRows, Notes, ResultRows
+from sgdb.pickles.seeds import SeedStream, check_reproducible, missing_games, regenerate, settle_base_seed
+from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
+
+
+_Row = TypeVar("_Row", GameSnapshot, BotPerformance)
+
+
+@dataclass(frozen=True, slots=True)
+class Games:
+    """The next games of a file."""
+
+    rows: list[GameSnapshot]
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The next results under one key of a file."""
+
+    key: str
+    rows: list[BotPerformance]
+
+
+class Copy(Protocol):
+    """Takes the file's bytes while they are read for the first time."""
+
+    def restart(self) -> None:
+        """Forget what came so far: the file is being read from its beginning again."""
+
+    def write(self, data: bytes, /) -> object:
+        """The next bytes."""
+
+
+class _Repeats:
+    """Drops rows whose id came before with the same values; refuses those with other values."""
+
+    def __init__(self, ids: IdRuns) -> None:
+        self._repeated = set(ids.repeats())
+        self._first: dict[int, Any] = {}
+
+    def drop(self, rows: list[_Row], where: str) -> list[_Row]:
+        """The rows that are new."""
+        if not self._repeated:
+            return rows
+        kept = []
+        for row in rows:
+            if row.game_id in self._repeated:
+                first = self._first.setdefault(row.game_id, row)
+                if first is not row:
+                    if first != row:
+                        name = next(n for n, a, b in zip(row._fields, first, row, strict=True) if a != b)
+                        raise ValueRefusedError(
+                            f"{where}game {row.game_id} occurs twice with different values, field {name}: "
+                            f"{getattr(first, name)} and {getattr(row, name)}"
+                        )
+                    continue
+            kept.append(row)
+        return kept
+
+
+class LegacyFile:
+    """A benchmark pickle that has been read once. Make it with `LegacyFile.read`.
+
+    `contents` is what it holds; `missing` are the games that it has results for without listing them;
+    `notes` are findings that do not refuse it, complete after `rows` has been exhausted.
+    """
+
+    def __init__(self, source: Source, remember: bool, first: HashedStream, protocol: int) -> None:
+        self.source = source
+        self.sha256 = first.sha256
+        self.size = first.size
+        self.protocol = protocol
+        self._remember = remember
+        self._structure: Structure
+        self.contents: Contents
+        self.missing: IdRuns
+        self._notes: list[str] = []
+        self._findings = Notes()
+
+    @classmethod
+    def read(
+        cls,
+        source: Source,
+        *,
+        base_seed: int | None = None,
+        copy: Copy | None = None,
+        on_bytes: Callable[[int], object] | None = None,
+    ) -> LegacyFile:
+        """Reads `source` once. `base_seed` is used where the file itself is silent.
+
+        Raises InputRefusedError (damaged, unsafe, not a benchmark, values that cannot be stored) or
+        FileAccessError.
+        """
+        for remember in (False, True):
+            if copy is not None:
+                copy.restart()
+            reader = StructureReader()
+            try:
+                with source.open() as raw:
+                    stream = HashedStream(raw, _tee(copy, on_bytes))
+                    protocol, tree = _parse(stream, remember, reader.add)
+            except SharedReferenceError:
+                continue
+            except RecursionError:
+                raise DamagedPickleError("values nested too deeply") from None
+            structure = reader.finish(tree)
+            file = cls(source, remember, stream, protocol)
+            file._settle(structure, base_seed)
+            return file
+        raise LayoutError("the file shares objects by reference in a way that cannot be followed")
+
+    def _settle(self, structure: Structure, base_seed: int | None) -> None:
+        """Fills what the file is silent about, from its seeds."""
+        self._structure = structure
+        self._notes.extend(structure.notes)
+        seed = structure.base_seed
+        if seed is None:
+            seed = settle_base_seed(base_seed, structure.sample, self.source.name, self._notes)
+        num_games = structure.num_games
+        if num_games is None:
+            num_games = len(structure.games.distinct())
+        self.contents = Contents(
+            layout=structure.layout,
+            config=structure.config,
+            num_games=num_games,
+            base_seed=seed,
+            games=structure.games,
+            results=tuple(structure.results),
+            extra=structure.extra,
+            config_extra=structure.config_extra,
+        )
+        self.missing = missing_games(structure.games, (runs for _, runs in structure.results))
+        self._note_oddities()
+
+    def _note_oddities(self) -> None:
+        contents = self.contents
+        listed = contents.games.distinct()
+        if len(listed) != contents.num_games:
+            self._notes.append(f"declares {contents.num_games} games and lists {len(listed)}")
+        if len(listed.pairs()) > 1 or (len(listed) and listed.pairs()[0][0] != 0):
+            self._notes.append("gaps in the games' ids")
+        if list(listed.pairs()) != contents.games.pairs():
+            self._notes.append("games not in order or listed twice; the order is kept")
+        for key, runs in contents.results:
+            if len(runs) < len(listed):
+                self._notes.append(f"{len(runs)} results of {key!a} for {len(listed)} games")
+        if len(self.missing):
+            self._notes.append(f"results for {len(self.missing)} games that are not listed")
+
+    @property
+    def notes(self) -> list[str]:
+        """Findings that do not refuse the file."""
+        return self._notes + self._findings.lines()
+
+    @property
+    def result_keys(self) -> list[str]:
+        """The bots' keys in file order."""
+        return [key for key, _ in self.contents.results]
+
+    def rows(self, on_bytes: Callable[[int], object] | None = None) -> Iterator[Games | Results]:
+        """All games, then all results, each id once, in file order, every value checked.
+
+        Raises ValueRefusedError for a value that cannot be stored as it is, and DamagedPickleError when
+        the file has changed since it was first read.
+        """
+        lists = self._structure.lists
+        games_number = next((number for number, key in lists.items() if key is None), -1)
+        self._findings = Notes()
+        if any(key is not None and number < games_number for number, key in lists.items()):
+            yield from self._pass({None}, on_bytes)
+            yield from self._pass({key for key in lists.values() if key is not None}, None)
+        else:
+            yield from self._pass(set(lists.values()), on_bytes)
+
+    def regenerated(self) -> Iterator[GameSnapshot]:
+        """The boards of `missing`, drawn from the seeds after every listed game has been proven to
+        follow from them. Raises LayoutError when they don't."""
+        if not len(self.missing):
+            return
+        contents = self.contents
+        listed = (game for part in self._pass({None}, None) if isinstance(part, Games) for game in part.rows)
+        check_reproducible(contents.config, contents.base_seed, listed, self.missing)
+        yield from regenerate(contents.config, contents.base_seed, self.missing)
+
+    def _pass(
+        self, wanted: set[str | None], on_bytes: Callable[[int], object] | None
+    ) -> Iterator[Games | Results]:
+        contents, lists = self.contents, self._structure.lists
+        games = GameRows(contents.config, dict(contents.config_extra), self._findings)
+        results = {key: ResultRows(key, contents.config, self._findings) for key, _ in contents.results}
+        repeats: dict[str | None, _Repeats] = {key: _Repeats(runs) for key, runs in contents.results}
+        repeats[None] = _Repeats(contents.games)
+        seeds = SeedStream(contents.base_seed)
+        for batch in self._batches(on_bytes):
+            key = lists.get(batch.list_number)
+            if key not in wanted:
+                continue
+            if kind_of(batch.shape) == "games":
+                snapshots = games.read(batch)
+                self._check_seeds(seeds, snapshots)
+                yield Games(repeats[None].drop(snapshots, ""))
+            elif key is not None:
+                yield Results(key, repeats[key].drop(results[key].read(batch), f"bot {key!a}, "))
+
+    def _check_seeds(self, seeds: SeedStream, games: list[GameSnapshot]) -> None:
+        for game in games:
+            expected = seeds.seed(game.game_id)
+            if expected is not None and game.seed != expected:
+                self._findings.add(
+                    "seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}"
+                )
+
+    def _batches(self, on_bytes: Callable[[int], object] | None) -> Iterator[RowBatch]:
+        with self.source.open() as raw:
+            stream = HashedStream(raw, _tee(None, on_bytes))
+            parser = PickleParser(stream, CLASSES, remember=self._remember)
+            yield from parser.batches()
+            if self._remember:
+                yield from split_tree(parser.tree)[1]
+            if stream.sha256 != self.sha256:
+                raise DamagedPickleError("the file changed while it was read")
+
+
+def _tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callable[[bytes], object]:
+    def tee(data: bytes) -> None:
+        if copy is not None:
+            copy.write(data)
+        if on_bytes is not None:
+            on_bytes(len(data))
+
+    return tee
+
+
+def _parse(stream: HashedStream, remember: bool, add: Callable[[RowBatch], None]) -> tuple[int, Any]:
+    """Runs the parser to the end; returns protocol and tree. Raises InputRefusedError."""
+    parser = PickleParser(stream, CLASSES, remember=remember)
+    for batch in parser.batches():
+        add(batch)
+    tree = parser.tree
+    if remember:
+        tree, batches = split_tree(tree)
+        for batch in batches:
+            add(batch)
+    return parser.protocol, tree

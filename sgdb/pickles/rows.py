@@ -1,0 +1,209 @@
+"""Parsed rows to records, every value checked: a value that cannot be stored as it is refuses the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from sgdb.errors import ValueRefusedError
+from sgdb.game.boards import board_json
+from sgdb.pickles import attributes
+from sgdb.pickles.inert import RowBatch, Shape, shown
+from sgdb.pickles.layouts import (
+    COUNT_FIELDS,
+    GAME_FIELDS,
+    INT32,
+    INT64,
+    RESULT_FIELDS,
+    columns_of,
+    read_config,
+    require,
+    whole,
+)
+from sgdb.records import BotPerformance, GameConfig, GameSnapshot
+
+
+class Notes:
+    """Findings that do not refuse a file, counted by kind, with the first example of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._first: dict[str, str] = {}
+
+    def add(self, finding: str, example: str) -> None:
+        """Counts one finding."""
+        self._counts[finding] += 1
+        self._first.setdefault(finding, example)
+
+    def lines(self) -> list[str]:
+        """One sentence a kind."""
+        return [
+            f"{finding}: {count}, first {self._first[finding]}" for finding, count in self._counts.items()
+        ]
+
+
+def _extras(row: tuple[Any, ...], at: dict[str, int], where: str) -> dict[str, Any]:
+    """Further attributes in the form in which they are stored."""
+    return {name: attributes.to_json(row[place], f"{where}, field {name}") for name, place in at.items()}
+
+
+class GameRows:
+    """Turns batches of games into GameSnapshots for one file's config."""
+
+    def __init__(self, config: GameConfig, config_extra: dict[str, Any], notes: Notes) -> None:
+        self._config = config
+        self._config_extra = config_extra
+        self._notes = notes
+        self._known_config: Any = None  # the config instance that was last found right
+        # All characters of a sound board; below ten colours each is a digit.
+        self._sound = "[]," + "".join(map(str, range(min(config.num_colors, 10))))
+
+    def read(self, batch: RowBatch) -> list[GameSnapshot]:
+        """The batch's games. Raises ValueRefusedError naming game, field and value."""
+        columns = columns_of(batch.shape)
+        first = batch.rows[0][columns["game_id"]]
+        has_config = batch.shape.cls is not None
+        require(columns, GAME_FIELDS if has_config else ("board", "seed"), f"game {first}")
+        ids, boards, seeds = columns["game_id"], columns["board"], columns["seed"]
+        extra = {name: at for name, at in columns.items() if name not in GAME_FIELDS}
+        as_text = batch.shape.text_board == (self._config.num_rows, self._config.num_cols)
+        sound, games = self._sound, []
+        for row in batch.rows:
+            game_id, board, seed = row[ids], row[boards], row[seeds]
+            metadata: dict[str, Any] | None = None
+            if has_config and row[columns["config"]] is not self._known_config:
+                self._check_config(row[columns["config"]], game_id)
+            if not as_text or board.strip(sound):
+                board, kind = self._board(board, game_id)
+                if kind is not None:
+                    metadata = {"board_type": kind}
+                    self._notes.add("board held in tuples, kept so for export", f"game {game_id}")
+            if type(seed) is not int or not -INT64 <= seed <= INT64:
+                if seed is not None:
+                    raise ValueRefusedError(
+                        f"game {game_id}, field seed: {shown(seed)} is not a 64-bit whole number"
+                    )
+                self._notes.add("game without a seed", f"game {game_id}")
+            if extra:
+                metadata = (metadata or {}) | {"attributes": _extras(row, extra, f"game {game_id}")}
+                self._notes.add(f"kept further attributes of games ({', '.join(extra)})", f"game {game_id}")
+            games.append(GameSnapshot(game_id, board, seed, metadata))
+        return games
+
+    def _check_config(self, value: Any, game_id: int) -> None:
+        config, extra = read_config(value, f"game {game_id}, config")
+        if config != self._config:
+            raise ValueRefusedError(
+                f"game {game_id}, field config: {config}, but the file's is {self._config}"
+            )
+        if extra != self._config_extra:
+            raise ValueRefusedError(
+                f"game {game_id}, field config: other attributes than the file's config has"
+            )
+        self._known_config = value
+
+    def _board(self, board: Any, game_id: int) -> tuple[str, str | None]:
+        """The board's JSON text, and how it was held if not as a list of lists."""
+        where = f"game {game_id}, field board"
+        if type(board) is str and board.startswith("[["):  # a text from the parser, of another size
+            board = [[int(cell) for cell in row.split(",")] for row in board[2:-2].split("],[")]
+        if type(board) not in (list, tuple):
+            raise ValueRefusedError(f"{where}: {shown(board)} is not a list of rows")
+        config = self._config
+        if len(board) != config.num_rows:
+            raise ValueRefusedError(f"{where}: {len(board)} rows, but the config says {config.num_rows}")
+        kinds = {type(row) for row in board}
+        if len(kinds) != 1 or not kinds <= {list, tuple}:
+            raise ValueRefusedError(f"{where}: its rows are not all lists (or all tuples)")
+        for number, row in enumerate(board):
+            if len(row) != config.num_cols:
+                raise ValueRefusedError(
+                    f"{where}: row {number} has {len(row)} cells, but the config says {config.num_cols} columns"
+                )
+            for column, cell in enumerate(row):
+                if not whole(cell, 0, config.num_colors - 1):
+                    raise ValueRefusedError(
+                        f"{where}: cell [{number}][{column}] is {shown(cell)}, but the colours of {config} "
+                        f"are 0 to {config.num_colors - 1}"
+                    )
+        inner = kinds.pop()
+        kind = (
+            None if type(board) is list and inner is list else f"{type(board).__name__} of {inner.__name__}s"
+        )
+        return board_json(board), kind
+
+
+class ResultRows:
+    """Turns batches of one key's results into BotPerformances."""
+
+    def __init__(self, key: str, config: GameConfig, notes: Notes) -> None:
+        self._key = key
+        self._cells = config.num_rows * config.num_cols
+        self._notes = notes
+
+    def read(self, batch: RowBatch) -> list[BotPerformance]:
+        """The batch's results. Raises ValueRefusedError naming bot, game, field and value."""
+        shape: Shape = batch.shape
+        columns = columns_of(shape)
+        require(columns, RESULT_FIELDS, f"bot {shown(self._key)}, game {batch.rows[0][columns['game_id']]}")
+        self._check_columns(batch, columns)
+        if shape.names == RESULT_FIELDS:
+            return [BotPerformance(*row) for row in batch.rows]
+        order = [columns[name] for name in RESULT_FIELDS]
+        extra = {name: at for name, at in columns.items() if name not in RESULT_FIELDS}
+        results = []
+        for row in batch.rows:
+            values = [row[at] for at in order]
+            where = f"bot {shown(self._key)}, game {values[1]}"
+            metadata = {"attributes": _extras(row, extra, where)} if extra else None
+            if extra:
+                self._notes.add(f"kept further attributes of results ({', '.join(extra)})", where)
+            results.append(BotPerformance(*values, metadata))
+        return results
+
+    def _check_columns(self, batch: RowBatch, columns: dict[str, int]) -> None:
+        """Whole columns at a time; row by row only to name what is wrong."""
+        for name in COUNT_FIELDS:
+            at = columns[name]
+            values = [row[at] for row in batch.rows]
+            if set(map(type, values)) != {int} or min(values) < 0 or max(values) > INT32:
+                row, value = next(
+                    (row, value)
+                    for row, value in zip(batch.rows, values, strict=True)
+                    if not whole(value, 0, INT32)
+                )
+                raise self._refused(
+                    row, columns, name, f"{shown(value)} is not a whole number from 0 to {INT32}"
+                )
+            if name != "moves_made" and max(values) > self._cells:
+                for row, value in zip(batch.rows, values, strict=True):
+                    if value > self._cells:
+                        example = f"bot {shown(self._key)}, game {row[columns['game_id']]}: {value}"
+                        self._notes.add(f"{name} beyond the {self._cells} cells of the board", example)
+        at = columns["completed"]
+        if {type(row[at]) for row in batch.rows} != {bool}:
+            row = next(row for row in batch.rows if type(row[at]) is not bool)
+            raise self._refused(row, columns, "completed", f"{shown(row[at])} is neither True nor False")
+        at = columns["bot_name"]
+        names = {row[at] if type(row[at]) is str else None for row in batch.rows}
+        for name in names:
+            if name is None or not attributes.storable_text(name):
+                row = next(row for row in batch.rows if type(row[at]) is not str or row[at] == name)
+                raise self._refused(
+                    row, columns, "bot_name", f"{shown(row[at])} is not a text that can be stored"
+                )
+            if name != self._key:
+                row = next(row for row in batch.rows if row[at] == name)
+                count = sum(1 for row in batch.rows if row[at] == name)
+                for _ in range(count):
+                    self._notes.add(
+                        f"results filed under {shown(self._key)} bear the name {shown(name)}; both are kept",
+                        f"game {row[columns['game_id']]}",
+                    )
+
+    def _refused(
+        self, row: tuple[Any, ...], columns: dict[str, int], name: str, why: str
+    ) -> ValueRefusedError:
+        return ValueRefusedError(
+            f"bot {shown(self._key)}, game {row[columns['game_id']]}, field {name}: {why}"
+        )

@@ -1,0 +1,204 @@
+"""Records to layout C, the pickle that the old benchmark system loads, written in constant memory.
+
+The opcodes are those of protocol 4 as CPython's pickler writes them, with frames; only what is used
+again (class names, keys, the config) is memoized.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from typing import Any, BinaryIO
+
+from sgdb.pickles import attributes
+from sgdb.pickles.layouts import CONFIG_CLASS
+from sgdb.records import BotPerformance, Contents, GameSnapshot
+
+_MODULE = "samegamerl.evaluation.benchmark_data"
+_BATCH = 1000  # items between a MARK and its APPENDS, as in CPython
+_FRAME = 1 << 16
+
+
+def write_pickle(
+    file: BinaryIO,
+    contents: Contents,
+    games: Iterable[GameSnapshot],
+    results: Iterable[tuple[str, Iterable[BotPerformance]]],
+) -> None:
+    """Writes one layout C pickle.
+
+    `games` and `results` come in the order in which they are to stand; `contents` gives config,
+    num_games, base_seed and further top-level entries (its own ids are not looked at).
+    """
+    _Writer(file).benchmark(contents, games, results)
+
+
+def _integer(value: int) -> bytes:
+    if 0 <= value < 256:
+        return b"K" + bytes((value,))
+    if 0 <= value < 65536:
+        return b"M" + value.to_bytes(2, "little")
+    if -(2**31) <= value < 2**31:
+        return b"J" + value.to_bytes(4, "little", signed=True)
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes((len(raw),)) + raw
+
+
+class _Writer:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._frame = bytearray()
+        self._memo: dict[Any, bytes] = {}
+
+    def benchmark(
+        self,
+        contents: Contents,
+        games: Iterable[GameSnapshot],
+        results: Iterable[tuple[str, Iterable[BotPerformance]]],
+    ) -> None:
+        self._file.write(b"\x80\x04")
+        self._put(b"}(")
+        self._key("games")
+        self._rows(self._game(game, contents) for game in games)
+        self._key("results")
+        self._put(b"}")
+        for key, rows in results:
+            self._put(b"(")
+            self._key(key)
+            self._rows(self._result(key, row) for row in rows)
+            self._put(b"u")
+        self._key("config")
+        self._put(self._config(contents))
+        for name, number in (("num_games", contents.num_games), ("base_seed", contents.base_seed)):
+            self._key(name)
+            self._put(_integer(number))
+        for name, value in contents.extra.items():
+            self._key(name)
+            self._put(self._value(attributes.from_json(value)))
+        self._put(b"u.")
+        self._flush()
+
+    def _put(self, data: bytes) -> None:
+        self._frame += data
+        if len(self._frame) >= _FRAME:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write(b"\x95" + len(self._frame).to_bytes(8, "little"))
+        self._file.write(self._frame)
+        self._frame.clear()
+
+    def _once(self, name: Any, data: bytes) -> bytes:
+        """`data` with a memo entry the first time, a memo read afterwards."""
+        known = self._memo.get(name)
+        if known is not None:
+            return known
+        index = len(self._memo)
+        self._memo[name] = b"h" + bytes((index,)) if index < 256 else b"j" + index.to_bytes(4, "little")
+        return data + b"\x94"
+
+    def _text(self, text: str, *, again: bool = False) -> bytes:
+        known = self._memo.get(text) if again else None
+        if known is not None:
+            return known
+        raw = text.encode("utf-8", "surrogatepass")
+        data = b"\x8c" + bytes((len(raw),)) if len(raw) < 256 else b"X" + len(raw).to_bytes(4, "little")
+        return self._once(text, data + raw) if again else data + raw
+
+    def _key(self, name: str) -> None:
+        self._put(self._text(name, again=True))
+
+    def _class(self, module: str, name: str) -> bytes:
+        known = self._memo.get((module, name))
+        if known is not None:
+            return known
+        parts = self._text(module, again=True) + self._text(name, again=True)
+        return self._once((module, name), parts + b"\x93")
+
+    def _instance(self, module: str, name: str, state: Mapping[str, Any]) -> bytes:
+        """NEWOBJ and BUILD. A value that is callable makes its own opcodes, and is only called when its
+        turn has come: memo entries are numbered in the order in which they stand in the file."""
+        parts = [self._class(module, name), b")\x81}("]
+        for key, value in state.items():
+            parts.append(self._text(key, again=True))
+            parts.append(value() if callable(value) else self._value(value))
+        return b"".join(parts) + b"ub"
+
+    def _config(self, contents: Contents) -> bytes:
+        if "config object" in self._memo:
+            return self._memo["config object"]
+        config = contents.config
+        state: dict[str, Any] = {
+            "num_rows": config.num_rows,
+            "num_cols": config.num_cols,
+            "num_colors": config.num_colors,
+        }
+        state |= {name: attributes.from_json(value) for name, value in contents.config_extra.items()}
+        return self._once("config object", self._instance(*CONFIG_CLASS, state))
+
+    def _rows(self, rows: Iterable[bytes]) -> None:
+        """A list; `rows` are the opcodes of its items."""
+        self._put(b"]")
+        count = 0
+        for row in rows:
+            if count % _BATCH == 0:
+                self._put(b"e(" if count else b"(")
+            self._put(row)
+            count += 1
+        if count:
+            self._put(b"e")
+
+    def _game(self, game: GameSnapshot, contents: Contents) -> bytes:
+        metadata = game.metadata or {}
+        state: dict[str, Any] = {
+            "board": lambda: self._board(game, metadata.get("board_type")),
+            "config": lambda: self._config(contents),
+            "seed": game.seed,
+            "game_id": game.game_id,
+        }
+        return self._instance(_MODULE, "GameSnapshot", state | _further(metadata))
+
+    def _board(self, game: GameSnapshot, board_type: str | None) -> bytes:
+        cells = json.loads(game.board)
+        if board_type is not None:
+            outer, _, inner = board_type.partition(" of ")
+            rows = [tuple(row) for row in cells] if inner == "tuples" else cells
+            return self._value(tuple(rows) if outer == "tuple" else rows)
+        return b"](" + b"".join(b"](" + b"".join(map(_integer, row)) + b"e" for row in cells) + b"e"
+
+    def _result(self, key: str, row: BotPerformance) -> bytes:
+        state: dict[str, Any] = {
+            "bot_name": lambda: self._text(row.bot_name, again=row.bot_name == key),
+            "game_id": row.game_id,
+            "tiles_cleared": row.tiles_cleared,
+            "singles_remaining": row.singles_remaining,
+            "moves_made": row.moves_made,
+            "completed": row.completed,
+        }
+        return self._instance(_MODULE, "BotPerformance", state | _further(row.metadata or {}))
+
+    def _value(self, value: Any) -> bytes:
+        """Plain data."""
+        if value is None:
+            return b"N"
+        if value is True or value is False:
+            return b"\x88" if value else b"\x89"
+        kind = type(value)
+        if kind is int:
+            return _integer(value)
+        if kind is float:
+            return b"G" + struct.pack(">d", value)
+        if kind is str:
+            return self._text(value)
+        if kind is tuple:
+            return b"(" + b"".join(map(self._value, value)) + b"t" if value else b")"
+        if kind is list:
+            return b"](" + b"".join(map(self._value, value)) + b"e" if value else b"]"
+        pairs = (self._text(key) + self._value(item) for key, item in value.items())
+        return b"}(" + b"".join(pairs) + b"u" if value else b"}"
+
+
+def _further(metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's further attributes, as they were."""
+    return {name: attributes.from_json(value) for name, value in metadata.get("attributes", {}).items()}
