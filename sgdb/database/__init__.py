@@ -1,0 +1,1 @@
+"""Everything that knows PostgreSQL: the embedded server, connections, tables, bulk loading, queries."""

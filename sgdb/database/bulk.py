@@ -1,0 +1,67 @@
+"""COPY: rows in bulk, as PostgreSQL's text format.
+
+The format is that of the COPY chapter of PostgreSQL's manual: columns separated by tabs, NULL as \\N,
+backslash, tab, newline and carriage return escaped.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+import psycopg2
+from sqlalchemy import Connection
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+_READ_SIZE = 1 << 16  # bytes psycopg2 asks for at a time
+
+
+def json_cell(value: dict[str, Any] | None) -> str:
+    """A JSON column's cell."""
+    if value is None:
+        return r"\N"
+    return json.dumps(value, ensure_ascii=True, allow_nan=False).translate(_ESCAPES)
+
+
+class _LineReader:
+    """Lines as the file-like object that psycopg2 reads from. Keeps the exception that a line's making
+    raised, because psycopg2 turns it into an error of its own."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines: Iterator[str] = iter(lines)
+        self._rest = b""
+        self.error: BaseException | None = None
+
+    def read(self, size: int = -1, /) -> bytes:
+        parts, have = [self._rest], len(self._rest)
+        try:
+            while have < size:
+                line = next(self._lines, None)
+                if line is None:
+                    break
+                raw = line.encode()
+                parts.append(raw)
+                have += len(raw)
+        except BaseException as error:
+            self.error = error
+            raise
+        data = b"".join(parts)
+        self._rest = data[size:]
+        return data[:size]
+
+
+def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lines: Iterable[str]) -> None:
+    """Copies lines (each one or more rows, with their newlines) into `table`.
+
+    What the making of a line raises comes out as it is; the transaction is then lost, as after every
+    failed statement.
+    """
+    reader = _LineReader(lines)
+    with cast("psycopg2.extensions.connection", connection.connection.driver_connection).cursor() as cursor:
+        try:
+            cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", reader, _READ_SIZE)
+        except psycopg2.Error:
+            if reader.error is not None:
+                raise reader.error from None
+            raise

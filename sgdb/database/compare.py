@@ -1,0 +1,89 @@
+"""What a file says against what the database holds, value by value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NamedTuple
+
+from sgdb.database.sets import StoredGame, StoredResult, stored_metadata
+from sgdb.records import BotPerformance, GameSnapshot
+
+_RESULT_FIELDS = ("tiles_cleared", "singles_remaining", "moves_made", "completed")
+
+
+class Difference(NamedTuple):
+    """One value that is not the same. `pickle` or `database` is None where that side lacks the row."""
+
+    game_id: int | None
+    bot: str | None
+    field: str
+    pickle: Any
+    database: Any
+
+    def __str__(self) -> str:
+        where = ", ".join(
+            part
+            for part in (
+                None if self.game_id is None else f"game {self.game_id}",
+                None if self.bot is None else f"bot {self.bot!a}",
+                f"field {self.field}",
+            )
+            if part
+        )
+        return f"{where}: file {self.pickle!a:.200}, database {self.database!a:.200}"
+
+
+def compare_game(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
+    """The differences between a file's game and the stored one; usually none."""
+    found: list[Difference] = []
+    if game.board != stored.board:
+        found.extend(_compare_boards(game, stored))
+    if game.seed != stored.seed:
+        found.append(Difference(game.game_id, None, "seed", game.seed, stored.seed))
+    if game.metadata or stored.metadata:
+        if _without_origin(game.metadata) != _without_origin(stored.metadata):
+            found.append(Difference(game.game_id, None, "metadata", game.metadata, stored.metadata))
+    return found
+
+
+def _without_origin(metadata: dict[str, Any] | None) -> dict[str, Any]:
+    """How a board came into the database is no value of the board."""
+    return {key: value for key, value in (metadata or {}).items() if key != "origin"}
+
+
+def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
+    """Cell by cell; the same board written with other blanks is the same."""
+    ours, theirs = game.cells, json.loads(stored.board)
+    if ours == theirs:
+        return []
+    same_shape = (
+        type(theirs) is list
+        and len(theirs) == len(ours)
+        and all(type(row) is list and len(row) == len(ours[0]) for row in theirs)
+    )
+    if not same_shape:
+        return [Difference(game.game_id, None, "board", ours, theirs)]
+    return [
+        Difference(game.game_id, None, f"board[{r}][{c}]", cell, theirs[r][c])
+        for r, row in enumerate(ours)
+        for c, cell in enumerate(row)
+        if cell != theirs[r][c]
+    ]
+
+
+def compare_result(key: str, row: BotPerformance, stored: StoredResult) -> list[Difference]:
+    """The differences between a file's result and the stored one; usually none."""
+    found = []
+    if row[2:6] != stored[1:5]:
+        for field in _RESULT_FIELDS:
+            ours, theirs = getattr(row, field), getattr(stored, field)
+            if ours != theirs:
+                found.append(Difference(row.game_id, key, field, ours, theirs))
+    ours = stored_metadata(key, row)
+    if ours != stored.metadata:
+        name = (stored.metadata or {}).get("bot_name", key)
+        if name != row.bot_name:
+            found.append(Difference(row.game_id, key, "bot_name", row.bot_name, name))
+        else:
+            found.append(Difference(row.game_id, key, "metadata", ours, stored.metadata))
+    return found

@@ -1,0 +1,72 @@
+"""Primary keys, known before their rows are written, so that games and results can stream in one go."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from typing import Protocol
+
+from sqlalchemy import Connection, text
+
+
+class IdSource(Protocol):
+    """Where new primary keys come from."""
+
+    def take(self, connection: Connection, table: str, count: int) -> Iterator[int]:
+        """`count` unused keys of `table`."""
+
+
+class SequenceIds:
+    """Keys from the table's own sequence, so that plain INSERTs beside sgdb never meet them."""
+
+    def take(self, connection: Connection, table: str, count: int) -> Iterator[int]:
+        """`count` keys, mostly but not always consecutive."""
+        if not count:
+            return iter(())
+        drawn = "SELECT nextval(pg_get_serial_sequence(:table, 'id')) AS n FROM generate_series(1, :count)"
+        bounds = text(f"SELECT min(n), max(n) FROM ({drawn}) AS drawn")  # noqa: S608 - no outside text
+        first, last = connection.execute(bounds, {"table": table, "count": count}).one()
+        if last - first + 1 == count:
+            return iter(range(first, last + 1))
+        # Another process drew from the sequence in between: draw again, and look at every key.
+        return iter(connection.execute(text(drawn), {"table": table, "count": count}).scalars().all())
+
+
+class DryRunIds:
+    """Negative keys, for rows that are rolled back: no sequence is touched."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def take(self, connection: Connection, table: str, count: int) -> Iterator[int]:  # noqa: ARG002
+        """`count` keys that no row has."""
+        first = self._last - 1
+        self._last -= count
+        return iter(range(first, self._last - 1, -1))
+
+
+class GameKeys:
+    """The primary key of each game_index of one set, kept as runs in which both go on by the same step."""
+
+    def __init__(self) -> None:
+        self._starts: list[int] = []
+        self._runs: list[tuple[int, int, int]] = []  # end index, first key, step from key to key
+
+    def add_run(self, start: int, keys: list[int]) -> None:
+        """The keys of the games from index `start` on."""
+        while keys:
+            step = keys[1] - keys[0] if len(keys) > 1 else 1
+            length = 1
+            while length < len(keys) and keys[length] - keys[length - 1] == step:
+                length += 1
+            at = bisect_right(self._starts, start)
+            self._starts.insert(at, start)
+            self._runs.insert(at, (start + length, keys[0], step))
+            start, keys = start + length, keys[length:]
+
+    def __getitem__(self, index: int) -> int:
+        at = bisect_right(self._starts, index) - 1
+        if at < 0 or index >= self._runs[at][0]:
+            raise KeyError(index)
+        _, first, step = self._runs[at]
+        return first + (index - self._starts[at]) * step

@@ -1,0 +1,221 @@
+"""Taking one file's rows into a benchmark set, inside the caller's transaction.
+
+What is already there is compared; what is missing is copied in; a value that differs is a conflict that
+refuses the file. Whether something is missing is decided by looking at the rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from sgdb.database.bulk import copy_lines, json_cell
+from sgdb.database.compare import Difference, compare_game, compare_result
+from sgdb.database.ids import GameKeys, IdSource
+from sgdb.database.sets import (
+    extend_set,
+    fetch_games,
+    fetch_keys,
+    fetch_results,
+    find_bots,
+    find_set,
+    lock_set,
+    make_bots,
+    make_set,
+    stored_metadata,
+)
+from sgdb.errors import ConflictError
+from sgdb.records import BotPerformance, Contents, GameSnapshot
+
+_SHOWN_CONFLICTS = 5
+_GAME_COLUMNS = ("id", "benchmark_set_id", "game_index", "board_state", "seed", "metadata", "source_file_id")
+_RESULT_COLUMNS = (
+    "id", "game_id", "bot_id", "tiles_cleared", "singles_remaining", "moves_made", "completed", "metadata",
+    "source_file_id",
+)  # fmt: skip
+
+
+@dataclass
+class Tally:
+    """Rows of one kind: what was read and what became of it."""
+
+    inserted: int = 0
+    identical: int = 0
+
+
+class Intake:
+    """One file on its way into its set. `open` first; then all games, then all results.
+
+    `make_source` makes the row of source_files and returns its id; it is called at most once, when the
+    first thing has to be written, so that a file that brings nothing new leaves no trace.
+    """
+
+    def __init__(
+        self, connection: Connection, ids: IdSource, contents: Contents, make_source: Callable[[], int]
+    ) -> None:
+        self._connection = connection
+        self._ids = ids
+        self._contents = contents
+        self._make_source = make_source
+        self._source: int | None = None
+        self._bots: dict[str, int] = {}
+        self._keys = GameKeys()
+        self.games = Tally()
+        self.regenerated = Tally()
+        self.results = Tally()
+        self.set_id = 0
+        self.is_new = False
+        self.extended = False
+
+    @property
+    def source(self) -> int:
+        """The id in source_files that the new rows bear."""
+        if self._source is None:
+            self._source = self._make_source()
+        return self._source
+
+    @property
+    def wrote(self) -> bool:
+        """Whether anything was changed."""
+        return (
+            self.is_new
+            or self.extended
+            or bool(self.games.inserted or self.regenerated.inserted or self.results.inserted)
+        )
+
+    def open(self) -> None:
+        """Locks the set until the end of the transaction, finds or makes it, and finds the bots."""
+        contents = self._contents
+        lock_set(self._connection, contents.config, contents.base_seed)
+        found = find_set(self._connection, contents.config, contents.base_seed)
+        if found is None:
+            self.is_new = True
+            self.set_id = make_set(
+                self._connection,
+                self._ids,
+                contents.config,
+                contents.base_seed,
+                contents.num_games,
+                self.source,
+            )
+        else:
+            self.set_id, declared = found
+            if contents.num_games > declared:
+                extend_set(self._connection, self.set_id, contents.num_games)
+                self.extended = True
+        names = [key for key, _ in contents.results]
+        self._bots = find_bots(self._connection, names)
+        new = [name for name in names if name not in self._bots]
+        if new:
+            make_bots(self._connection, self._ids, new, self.source)
+            self._bots = find_bots(self._connection, names)
+
+    def add_games(self, batches: Iterable[list[GameSnapshot]], total: int, tally: Tally) -> None:
+        """Games in batches, `total` at most, counted in `tally`. Raises ConflictError."""
+        if self.is_new:
+            self._copy_games(batches, total, tally)
+            return
+        for batch in batches:
+            stored = fetch_games(self._connection, self.set_id, [game.game_id for game in batch])
+            missing = []
+            for game in batch:
+                there = stored.get(game.game_id)
+                if there is None:
+                    missing.append(game)
+                    continue
+                differences = compare_game(game, there)
+                if differences:
+                    self._conflict(differences)
+                tally.identical += 1
+            if missing:
+                self._copy_games([missing], len(missing), tally)
+
+    def _copy_games(self, batches: Iterable[list[GameSnapshot]], total: int, tally: Tally) -> None:
+        # Keys and source are asked for before COPY begins: nothing else can be asked while it runs.
+        ids, source = self._ids.take(self._connection, "games", total), self.source
+        lines = self._game_lines(batches, ids, source, tally)
+        copy_lines(self._connection, "games", _GAME_COLUMNS, lines)
+
+    def _game_lines(
+        self, batches: Iterable[list[GameSnapshot]], ids: Iterator[int], source: int, tally: Tally
+    ) -> Iterator[str]:
+        set_id = self.set_id
+        for batch in batches:
+            keys = [key for _, key in zip(batch, ids, strict=False)]
+            self._remember(batch, keys)
+            tally.inserted += len(batch)
+            yield "".join(
+                [
+                    f"{key}\t{set_id}\t{index}\t{board}\t{_null(seed)}\t{json_cell(metadata)}\t{source}\n"
+                    for key, (index, board, seed, metadata) in zip(keys, batch, strict=True)
+                ]
+            )
+
+    def _remember(self, batch: list[GameSnapshot], keys: list[int]) -> None:
+        """Notes the new games' keys, which their results need."""
+        start = 0
+        for at in range(1, len(batch) + 1):
+            if at == len(batch) or batch[at].game_id != batch[at - 1].game_id + 1:
+                self._keys.add_run(batch[start].game_id, keys[start:at])
+                start = at
+
+    def add_results(self, batches: Iterable[tuple[str, list[BotPerformance]]], total: int) -> None:
+        """Results in batches of one key each, `total` at most. Their games are there already."""
+        if self.is_new:
+            self._copy_results(batches, total)
+            return
+        for key, batch in batches:
+            bot_id = self._bots[key]
+            stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in batch])
+            missing = []
+            for row in batch:
+                there = stored.get(row.game_id)
+                if there is None:
+                    missing.append(row)
+                    continue
+                differences = compare_result(key, row, there)
+                if differences:
+                    self._conflict(differences)
+                self.results.identical += 1
+            if missing:
+                keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
+                for index, game_key in keys.items():
+                    self._keys.add_run(index, [game_key])
+                self._copy_results([(key, missing)], len(missing))
+                self._keys = GameKeys()
+
+    def _copy_results(self, batches: Iterable[tuple[str, list[BotPerformance]]], total: int) -> None:
+        ids, source = self._ids.take(self._connection, "game_results", total), self.source
+        copy_lines(
+            self._connection, "game_results", _RESULT_COLUMNS, self._result_lines(batches, ids, source)
+        )
+
+    def _result_lines(
+        self, batches: Iterable[tuple[str, list[BotPerformance]]], ids: Iterator[int], source: int
+    ) -> Iterator[str]:
+        game_keys = self._keys
+        for key, batch in batches:
+            bot_id = self._bots[key]
+            self.results.inserted += len(batch)
+            yield "".join(
+                [
+                    f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t{row.singles_remaining}\t"
+                    f"{row.moves_made}\t{'t' if row.completed else 'f'}\t{json_cell(stored_metadata(key, row))}\t"
+                    f"{source}\n"
+                    for row, row_id in zip(batch, ids, strict=False)
+                ]
+            )
+
+    def _conflict(self, differences: list[Difference]) -> None:
+        shown = "; ".join(str(difference) for difference in differences[:_SHOWN_CONFLICTS])
+        more = len(differences) - _SHOWN_CONFLICTS
+        raise ConflictError(
+            f"the database holds other values: {shown}" + (f"; and {more} more" if more > 0 else ""),
+            hint="run `sgdb verify` on the file to see every difference; nothing was changed",
+        )
+
+
+def _null(value: int | None) -> str:
+    return r"\N" if value is None else str(value)

@@ -1,0 +1,106 @@
+"""Who brought what: runs and the files they looked at. Works inside the caller's transaction."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, func, insert, select, update
+
+import sgdb
+from sgdb.database.ids import IdSource
+from sgdb.database.models import BenchmarkSet, Run, SourceFile
+from sgdb.records import Contents
+
+
+class SourceRow(NamedTuple):
+    """One file that was taken, as recorded."""
+
+    id: int
+    path: str
+    sha256: str
+    benchmark_set_id: int
+    archive_id: int | None
+    contents: Contents
+
+
+def path_text(path: Path) -> str:
+    """An absolute path as text that PostgreSQL can hold, whatever bytes its name consists of."""
+    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+
+
+def make_run(connection: Connection, ids: IdSource, kind: str, options: dict[str, Any]) -> int:
+    """A new run, running."""
+    (run_id,) = ids.take(connection, "runs", 1)
+    connection.execute(
+        insert(Run).values(id=run_id, kind=kind, sgdb_version=sgdb.__version__, options=options)
+    )
+    return run_id
+
+
+def finish_run(connection: Connection, run_id: int, status: str) -> None:
+    """Ends a run as "done", "interrupted" or "failed"."""
+    connection.execute(update(Run).where(Run.id == run_id).values(status=status, finished_at=func.now()))
+
+
+def make_source_file(connection: Connection, ids: IdSource, run_id: int, path: Path, **values: Any) -> int:
+    """A new row of source_files; `values` are its further columns."""
+    (source_id,) = ids.take(connection, "source_files", 1)
+    connection.execute(insert(SourceFile).values(id=source_id, run_id=run_id, path=path_text(path), **values))
+    return source_id
+
+
+def complete_source_file(connection: Connection, source_id: int, **values: Any) -> None:
+    """Fills in what was not known yet when the row was made."""
+    connection.execute(update(SourceFile).where(SourceFile.id == source_id).values(**values))
+
+
+def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
+    """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
+    query = select(SourceFile.id).where(
+        SourceFile.sha256 == sha256, SourceFile.benchmark_set_id == set_id, SourceFile.status != "rejected"
+    )
+    if with_archive:
+        query = query.where(SourceFile.archive_id.is_not(None))
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def is_rejection_recorded(connection: Connection, path: Path, sha256: str | None, error: str) -> bool:
+    """Whether the same refusal of the same file is on record."""
+    same_bytes = SourceFile.sha256.is_(None) if sha256 is None else SourceFile.sha256 == sha256
+    query = select(SourceFile.id).where(
+        SourceFile.status == "rejected",
+        SourceFile.path == path_text(path),
+        SourceFile.error == error,
+        same_bytes,
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def sources(
+    connection: Connection, *, set_id: int | None = None, sha256: str | None = None
+) -> list[SourceRow]:
+    """The files that were taken, oldest first; of one set or of one content where that is asked for."""
+    query = (
+        select(
+            SourceFile.id,
+            SourceFile.path,
+            SourceFile.sha256,
+            SourceFile.benchmark_set_id,
+            SourceFile.archive_id,
+            SourceFile.contents,
+        )
+        .where(SourceFile.status != "rejected", SourceFile.benchmark_set_id.is_not(None))
+        .order_by(SourceFile.id)
+    )
+    if set_id is not None:
+        query = query.where(SourceFile.benchmark_set_id == set_id)
+    if sha256 is not None:
+        query = query.where(SourceFile.sha256 == sha256)
+    return [SourceRow(*row[:-1], Contents.from_json(row.contents)) for row in connection.execute(query)]
+
+
+def set_ids(connection: Connection) -> list[int]:
+    """All benchmark sets."""
+    return list(connection.execute(select(BenchmarkSet.id).order_by(BenchmarkSet.id)).scalars())

@@ -1,0 +1,234 @@
+"""Finding and making benchmark sets, their configs and bots, and looking rows up by the game's index.
+
+Everything here works inside the caller's transaction and commits nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from sqlalchemy import (
+    ARRAY,
+    Connection,
+    Integer,
+    Text,
+    and_,
+    any_,
+    bindparam,
+    cast,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import insert as upsert
+
+from sgdb.database.ids import IdSource
+from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
+from sgdb.records import BotPerformance, GameConfig
+
+BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
+# <model_name>_<YYYYMMDD>_<HHMMSS>_<8 hex of a weight hash>; the name may hold underscores itself.
+_TRAINED = re.compile(
+    r"(?P<model_name>.+)_(?P<trained_at>\d{8}_\d{6})_(?P<weights_hash>[0-9a-f]{8})", re.DOTALL
+)
+
+
+class StoredGame(NamedTuple):
+    """A games row as it stands in the database."""
+
+    id: int
+    game_index: int
+    board: str
+    seed: int | None
+    metadata: dict[str, Any] | None
+    source_file_id: int | None
+
+
+class StoredResult(NamedTuple):
+    """A game_results row as it stands in the database, with its game's index."""
+
+    game_index: int
+    tiles_cleared: int
+    singles_remaining: int
+    moves_made: int
+    completed: bool
+    metadata: dict[str, Any] | None
+    source_file_id: int | None
+
+
+def lock_set(connection: Connection, config: GameConfig, base_seed: int) -> None:
+    """Waits for the advisory lock on (config, base_seed) and keeps it until the transaction ends."""
+    name = f"sgdb set {config} {base_seed}".encode()
+    key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
+
+
+def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
+    """Id and num_games of the set with this config and base seed; of several, the largest."""
+    row = connection.execute(
+        select(BenchmarkSet.id, BenchmarkSet.num_games)
+        .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
+        .where(
+            GameConfigRow.num_rows == config.num_rows,
+            GameConfigRow.num_cols == config.num_cols,
+            GameConfigRow.num_colors == config.num_colors,
+            BenchmarkSet.base_seed == base_seed,
+        )
+        .order_by(BenchmarkSet.num_games.desc(), BenchmarkSet.id)
+        .limit(1)
+    ).first()
+    return (row.id, row.num_games) if row else None
+
+
+def make_set(
+    connection: Connection,
+    ids: IdSource,
+    config: GameConfig,
+    base_seed: int,
+    num_games: int,
+    source_file_id: int,
+) -> int:
+    """A new benchmark set, and its config if that is new too; returns its id."""
+    (set_id,) = ids.take(connection, "benchmark_sets", 1)
+    connection.execute(
+        insert(BenchmarkSet).values(
+            id=set_id,
+            name=f"{config} seed {base_seed}",
+            config_id=_config_id(connection, ids, config, source_file_id),
+            num_games=num_games,
+            base_seed=base_seed,
+            source_file_id=source_file_id,
+        )
+    )
+    return set_id
+
+
+def extend_set(connection: Connection, set_id: int, num_games: int) -> None:
+    """Raises the set's declared size."""
+    connection.execute(update(BenchmarkSet).where(BenchmarkSet.id == set_id).values(num_games=num_games))
+
+
+def _config_id(connection: Connection, ids: IdSource, config: GameConfig, source_file_id: int) -> int:
+    same = and_(
+        GameConfigRow.num_rows == config.num_rows,
+        GameConfigRow.num_cols == config.num_cols,
+        GameConfigRow.num_colors == config.num_colors,
+    )
+    find = select(GameConfigRow.id).where(same)
+    found = connection.execute(find).scalar()
+    if found is not None:
+        return found
+    (config_id,) = ids.take(connection, "game_configs", 1)
+    connection.execute(
+        upsert(GameConfigRow)
+        .values(
+            id=config_id,
+            num_rows=config.num_rows,
+            num_cols=config.num_cols,
+            num_colors=config.num_colors,
+            name=str(config),
+            source_file_id=source_file_id,
+        )
+        .on_conflict_do_nothing(index_elements=["num_rows", "num_cols", "num_colors"])
+    )
+    return connection.execute(find).scalar_one()
+
+
+def find_bots(connection: Connection, names: Iterable[str]) -> dict[str, int]:
+    """The ids of those of these bots that exist."""
+    rows = connection.execute(select(Bot.name, Bot.id).where(Bot.name.in_(list(names))))
+    return {row.name: row.id for row in rows}
+
+
+def make_bots(connection: Connection, ids: IdSource, names: Sequence[str], source_file_id: int) -> None:
+    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle."""
+    rows = []
+    for name, bot_id in zip(sorted(names), ids.take(connection, "bots", len(names)), strict=True):
+        bot_type, metadata = describe_bot(name)
+        rows.append(
+            {
+                "id": bot_id,
+                "name": name,
+                "bot_type": bot_type,
+                "metadata": metadata,
+                "source_file_id": source_file_id,
+            }
+        )
+    if rows:
+        connection.execute(upsert(Bot.__table__).on_conflict_do_nothing(index_elements=["name"]), rows)
+
+
+def describe_bot(name: str) -> tuple[str | None, dict[str, Any] | None]:
+    """Type and metadata that a bot's name tells: names are all that the old system records."""
+    if name in BUILT_IN_BOTS:
+        return "rule_based", None
+    trained = _TRAINED.fullmatch(name)
+    return ("dqn", trained.groupdict()) if trained else (None, None)
+
+
+def stored_metadata(key: str, row: BotPerformance) -> dict[str, Any] | None:
+    """The metadata of a result: its further attributes, and its own bot name where that is not the key."""
+    if row.bot_name == key:
+        return row.metadata
+    return (row.metadata or {}) | {"bot_name": row.bot_name}
+
+
+def _between(column: Any, indexes: Sequence[int]) -> Any:
+    """A condition for these indexes; a range where they are consecutive."""
+    low, high = min(indexes), max(indexes)
+    return (
+        column.between(low, high)
+        if high - low + 1 == len(indexes)
+        else column == any_(bindparam("indexes", list(indexes), ARRAY(Integer)))
+    )
+
+
+def fetch_games(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, StoredGame]:
+    """Those of these games that the set has, by index."""
+    rows = connection.execute(
+        select(
+            Game.id,
+            Game.game_index,
+            cast(Game.board_state, Text),
+            Game.seed,
+            Game.metadata_,
+            Game.source_file_id,
+        ).where(Game.benchmark_set_id == set_id, _between(Game.game_index, indexes))
+    )
+    return {row.game_index: StoredGame(*row) for row in rows}
+
+
+def fetch_results(
+    connection: Connection, set_id: int, bot_id: int, indexes: Sequence[int]
+) -> dict[int, StoredResult]:
+    """Those of one bot's results on these games that the set has, by the game's index."""
+    rows = connection.execute(
+        select(
+            Game.game_index,
+            GameResult.tiles_cleared,
+            GameResult.singles_remaining,
+            GameResult.moves_made,
+            GameResult.completed,
+            GameResult.metadata_,
+            GameResult.source_file_id,
+        )
+        .join(Game, Game.id == GameResult.game_id)
+        .where(
+            Game.benchmark_set_id == set_id, GameResult.bot_id == bot_id, _between(Game.game_index, indexes)
+        )
+    )
+    return {row.game_index: StoredResult(*row) for row in rows}
+
+
+def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, int]:
+    """The games' primary keys, by index."""
+    rows = connection.execute(
+        select(Game.game_index, Game.id).where(
+            Game.benchmark_set_id == set_id, _between(Game.game_index, indexes)
+        )
+    )
+    return {row.game_index: row.id for row in rows}

@@ -1,0 +1,525 @@
+"""The schema on its way up and down, alone and in company, and what stands in its way."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import signal
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import URL, Connection, Engine, Inspector, event, func, inspect, make_url, select, text
+
+from sgdb.database import schema
+from sgdb.database.engine import make_engine, transaction
+from sgdb.database.models import Base
+from sgdb.database.schema import SchemaStatus, UpgradeResult
+from sgdb.errors import (
+    BusyError,
+    ConfigError,
+    DatabasePermissionError,
+    EnvironmentFaultError,
+    SchemaError,
+    UsageError,
+)
+
+CATALOG = {
+    "columns": """
+        SELECT c.relname, a.attname, format_type(a.atttypid, a.atttypmod), a.attnotnull, a.attidentity,
+               a.attstorage, pg_get_expr(d.adbin, d.adrelid)
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+        AND NOT a.attisdropped ORDER BY 1, 2
+    """,
+    "constraints": """
+        SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+        WHERE connamespace = 'public'::regnamespace ORDER BY 1, 2
+    """,
+    "indexes": """
+        SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2
+    """,
+    "relations": """
+        SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1
+    """,
+}
+
+REVISION_0002 = """
+from alembic import op
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade():
+    op.execute("ALTER TABLE bots ADD COLUMN nickname text")
+
+
+def downgrade():
+    op.execute("ALTER TABLE bots DROP COLUMN nickname")
+"""
+
+
+def catalog(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
+    """What PostgreSQL itself says of the schema, without Alembic's own table."""
+    with transaction(engine, read_only=True) as connection:
+        return {
+            kind: [tuple(row) for row in connection.execute(text(query)) if "alembic" not in str(row)]
+            for kind, query in CATALOG.items()
+        }
+
+
+def relations(engine: Engine) -> list[str]:
+    """The names of everything in the schema, Alembic's own table included."""
+    with transaction(engine, read_only=True) as connection:
+        return list(connection.scalars(text(CATALOG["relations"])))
+
+
+def state(engine: Engine) -> schema.SchemaState:
+    """Asked in a read-only transaction, which proves that asking writes nothing."""
+    with transaction(engine, read_only=True) as connection:
+        return schema.state(connection)
+
+
+def run(engine: Engine, *statements: str) -> None:
+    """Commits some SQL."""
+    with transaction(engine) as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Returns once it holds; the limit is there for a broken program, not for a slow machine."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+@contextmanager
+def opened(url: str | URL) -> Iterator[Engine]:
+    """An engine that leaves no connection behind."""
+    engine = make_engine(make_url(url))
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+@pytest.fixture
+def empty(empty_database: str) -> Iterator[Engine]:
+    """An engine on an empty database."""
+    with opened(empty_database) as engine:
+        yield engine
+
+
+@pytest.fixture
+def user(empty: Engine) -> Iterator[URL]:
+    """The empty database's address for a role that may connect and nothing else."""
+    name = f"sgdb_test_{uuid4().hex[:8]}"
+    run(
+        empty,
+        f"CREATE ROLE {name} LOGIN PASSWORD 'pass%word'",
+        "REVOKE CREATE ON SCHEMA public FROM PUBLIC",
+    )
+    try:
+        yield empty.url.set(username=name, password="pass%word")
+    finally:
+        run(empty, f"DROP OWNED BY {name}", f"DROP ROLE {name}")
+
+
+@pytest.fixture
+def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
+    """Called, it turns the program into a later one that also knows revision 0002."""
+    original = schema._scripts_folder()
+
+    def become_later() -> Path:
+        # The name would break Alembic's ini interpolation if it got there unescaped.
+        folder = tmp_path / "later %(here)s 100%"
+        shutil.copytree(original, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        (folder / "versions" / "0002_nickname.py").write_text(REVISION_0002)
+        monkeypatch.setattr(schema, "_scripts_folder", lambda: folder)
+        schema._scripts.cache_clear()
+        return folder
+
+    yield become_later
+    schema._scripts.cache_clear()
+
+
+class TestUpAndDown:
+    def test_up_down_and_up_again(self, empty: Engine) -> None:
+        """Both ways up give the same schema, and the way down leaves nothing at all."""
+        assert schema.upgrade(empty) == UpgradeResult(None, "0001")
+        first = catalog(empty)
+        assert schema.downgrade(empty, "base") == UpgradeResult("0001", None)
+        assert relations(empty) == []
+        assert schema.upgrade(empty).changed
+        assert catalog(empty) == first
+
+    def test_rows_do_not_hinder_the_way_down(self, engine: Engine) -> None:
+        """The two tables that refer to each other can be taken down while they do."""
+        run(
+            engine,
+            "INSERT INTO runs (sgdb_version) VALUES ('1')",
+            "INSERT INTO source_files (run_id, path, status) SELECT id, 'p', 'migrated' FROM runs",
+            "INSERT INTO game_configs (num_rows, num_cols, num_colors) VALUES (1, 1, 2)",
+            "INSERT INTO benchmark_sets (name, config_id, num_games, base_seed, source_file_id)"
+            " SELECT 's', c.id, 0, 42, f.id FROM game_configs c, source_files f",
+            "UPDATE source_files SET benchmark_set_id = (SELECT id FROM benchmark_sets)",
+        )
+        schema.downgrade(engine, "base")
+        assert relations(engine) == []
+
+    def test_up_twice_changes_nothing(self, engine: Engine) -> None:
+        """A schema that is current is left as it is."""
+        before = catalog(engine)
+        result = schema.upgrade(engine)
+        assert result == UpgradeResult("0001", "0001")
+        assert not result.changed
+        assert catalog(engine) == before
+
+    def test_down_from_nothing(self, empty: Engine) -> None:
+        """Taking down what is not there is no error."""
+        assert not schema.downgrade(empty, "base").changed
+
+    def test_two_roads(self, empty: Engine) -> None:
+        """Migrations and models lead to one schema: columns, defaults, checks, keys, indexes, storage."""
+        schema.upgrade(empty)
+        migrated = catalog(empty)
+        with transaction(empty) as connection:
+            context = MigrationContext.configure(
+                connection,
+                opts={
+                    "compare_type": True,
+                    "compare_server_default": True,
+                    "version_table": schema.VERSION_TABLE,
+                },
+            )
+            assert compare_metadata(context, Base.metadata) == []
+        schema.downgrade(empty, "base")
+        with transaction(empty) as connection:
+            Base.metadata.create_all(connection)
+        assert migrated == catalog(empty)
+
+    def test_no_index_is_built_twice(self, engine: Engine) -> None:
+        """No plain index begins with columns that another index of its table begins with too."""
+        inspector: Inspector = inspect(engine)
+        for table in Base.metadata.tables:
+            keys = [
+                inspector.get_pk_constraint(table)["constrained_columns"],
+                *(unique["column_names"] for unique in inspector.get_unique_constraints(table)),
+            ]
+            keys += [index["column_names"] for index in inspector.get_indexes(table) if not index["unique"]]
+            for at, key in enumerate(keys):
+                others = keys[:at] + keys[at + 1 :]
+                assert not any(other[: len(key)] == key for other in others), (table, key)
+
+    def test_every_foreign_key_to_a_deleted_parent_is_known(self, engine: Engine) -> None:
+        """Rows go with their parent in exactly these places; everywhere else the parent stays."""
+        inspector: Inspector = inspect(engine)
+        rules = {
+            (table, key["constrained_columns"][0]): key["options"]["ondelete"]
+            for table in Base.metadata.tables
+            for key in inspector.get_foreign_keys(table)
+            if key["options"].get("ondelete")
+        }
+        assert rules == {
+            ("game_results", "game_id"): "CASCADE",
+            ("game_histories", "game_id"): "CASCADE",
+            ("archive_chunks", "archive_id"): "CASCADE",
+            ("source_files", "benchmark_set_id"): "SET NULL",
+        }
+
+
+def upgrade_in_process(url: str) -> bool:
+    """For a process of its own: whether it was the one to do the work."""
+    with opened(url) as engine:
+        return schema.upgrade(engine).changed
+
+
+def die_in_the_middle(url: str) -> None:
+    """For a process of its own: killed when half of the tables are made."""
+    with opened(url) as engine:
+        at_statement(engine, "CREATE TABLE bots", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        schema.upgrade(engine)
+
+
+def at_statement(engine: Engine, prefix: str, action: Callable[[], object]) -> None:
+    """Has `action` happen when the engine is about to execute a statement that begins so."""
+
+    @event.listens_for(engine, "before_cursor_execute")
+    def watch(_connection: Connection, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith(prefix):
+            action()
+
+
+@contextmanager
+def door_held(engine: Engine, crowd: int) -> Iterator[None]:
+    """Holds the lock of migrations until `crowd` others wait for it, then lets them race."""
+
+    def waiting() -> int:
+        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        with transaction(engine, read_only=True) as connection:
+            return int(connection.execute(text(query)).scalar_one())
+
+    with transaction(engine) as connection:
+        connection.execute(select(func.pg_advisory_xact_lock(schema.SCHEMA_LOCK)))
+        yield
+        wait_until(lambda: waiting() == crowd)
+
+
+class TestInCompany:
+    def test_eight_processes(self, empty: Engine, empty_database: str) -> None:
+        """Eight processes that stand at the door together all succeed, and one of them did the work."""
+        with multiprocessing.get_context("spawn").Pool(8) as pool:
+            with door_held(empty, crowd=8):
+                results = pool.map_async(upgrade_in_process, [empty_database] * 8, chunksize=1)
+            assert sorted(results.get(timeout=120)) == [False] * 7 + [True]
+            pool.close()
+            pool.join()
+        assert state(empty).status is SchemaStatus.CURRENT
+
+    def test_a_server_with_another_default_isolation(self, empty: Engine, empty_database: str) -> None:
+        """Who waited sees what the other has done, also where transactions keep their first snapshot."""
+        run(empty, f'ALTER DATABASE "{empty.url.database}" SET default_transaction_isolation TO serializable')
+        with opened(empty_database) as other, ThreadPoolExecutor(2) as pool:
+            with door_held(empty, crowd=2):
+                upgrades = [pool.submit(schema.upgrade, other) for _ in range(2)]
+            assert sorted(upgrade.result().changed for upgrade in upgrades) == [False, True]
+
+    def test_the_wait_is_bounded(self, empty: Engine) -> None:
+        """A migration that does not end makes the next one give up, not hang."""
+        with transaction(empty) as connection:
+            connection.execute(select(func.pg_advisory_xact_lock(schema.SCHEMA_LOCK)))
+            with pytest.raises(BusyError):
+                schema.upgrade(empty, lock_timeout=0.05)
+            with pytest.raises(BusyError):
+                schema.downgrade(empty, "base", lock_timeout=0.05)
+        assert schema.upgrade(empty).changed
+
+    def test_killed_in_the_middle(self, empty: Engine, empty_database: str) -> None:
+        """A process killed during the migration leaves nothing, and the next one succeeds."""
+        process = multiprocessing.get_context("spawn").Process(
+            target=die_in_the_middle, args=(empty_database,)
+        )
+        process.start()
+        process.join()
+        assert process.exitcode == -signal.SIGKILL
+        process.close()
+        assert relations(empty) == []
+        assert schema.upgrade(empty) == UpgradeResult(None, "0001")
+
+    def test_interrupted_in_the_middle(self, empty_database: str) -> None:
+        """Ctrl-C during the migration goes through as it is, and leaves nothing."""
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with opened(empty_database) as engine:
+            at_statement(engine, "CREATE INDEX ix_source_files_sha256", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                schema.upgrade(engine)
+            assert relations(engine) == []
+
+    def test_interrupted_on_the_way_down(self, engine: Engine) -> None:
+        """A way down that does not reach the end takes nothing away."""
+        before = catalog(engine)
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        at_statement(engine, "DROP TABLE runs", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            schema.downgrade(engine, "base")
+        assert catalog(engine) == before
+        assert state(engine).current == "0001"
+
+
+class TestWhatIsThereAlready:
+    def test_missing(self, empty: Engine) -> None:
+        """An empty database is said to be empty, with the command that fills it."""
+        assert state(empty) == schema.SchemaState(SchemaStatus.MISSING, None, schema.head())
+        with transaction(empty) as connection, pytest.raises(SchemaError, match="no tables") as caught:
+            schema.require_current(connection)
+        assert "sgdb init" in str(caught.value.hint)
+
+    def test_a_version_table_without_a_version(self, engine: Engine) -> None:
+        """What Alembic's own way down leaves behind counts as nothing, and is cleared away or used again."""
+        schema.downgrade(engine, "base")
+        run(engine, f"CREATE TABLE {schema.VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)")
+        assert state(engine).status is SchemaStatus.MISSING
+        assert schema.upgrade(engine) == UpgradeResult(None, "0001")
+
+    def test_current(self, engine: Engine) -> None:
+        """A current schema passes in silence."""
+        with transaction(engine, read_only=True) as connection:
+            schema.require_current(connection)
+
+    def test_outdated_and_brought_forward(self, engine: Engine, later_program: Callable[[], Path]) -> None:
+        """A later program sees that the schema is behind, brings it forward and can take it back."""
+        later_program()
+        assert state(engine) == schema.SchemaState(SchemaStatus.OUTDATED, "0001", "0002")
+        with transaction(engine) as connection, pytest.raises(SchemaError, match="needs 0002") as caught:
+            schema.require_current(connection)
+        assert "sgdb init" in str(caught.value.hint)
+        with pytest.raises(UsageError, match="ahead"):
+            schema.downgrade(engine, "0002")
+        assert schema.upgrade(engine) == UpgradeResult("0001", "0002")
+        assert schema.downgrade(engine, "0001") == UpgradeResult("0002", "0001")
+        assert state(engine).current == "0001"
+
+    def test_newer_than_the_program(self, engine: Engine) -> None:
+        """A schema from a later sgdb is left alone, and the way out is to upgrade the program."""
+        run(engine, f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
+        assert state(engine) == schema.SchemaState(SchemaStatus.NEWER, "9999", schema.head())
+        before = catalog(engine)
+        for attempt in (schema.upgrade, lambda engine: schema.downgrade(engine, "base")):
+            with pytest.raises(SchemaError, match="9999") as caught:
+                attempt(engine)
+            assert "pip install --upgrade sgdb" in str(caught.value.hint)
+        assert catalog(engine) == before
+
+    @pytest.mark.parametrize("revisions", [("ae1027a6acf3",), ("0000",), ("0001", "9999")])
+    def test_a_revision_that_is_not_ours(self, engine: Engine, revisions: tuple[str, ...]) -> None:
+        """Whatever else the version table records is refused by name and not guessed at."""
+        values = ", ".join(f"('{revision}')" for revision in revisions)
+        run(
+            engine,
+            f"DELETE FROM {schema.VERSION_TABLE}",
+            f"INSERT INTO {schema.VERSION_TABLE} VALUES {values}",
+        )
+        for attempt in (state, schema.upgrade, lambda engine: schema.downgrade(engine, "base")):
+            with pytest.raises(SchemaError, match=revisions[0]):
+                attempt(engine)
+
+    def test_beside_another_application(self, empty: Engine) -> None:
+        """Another application's tables and its own Alembic version outlive our way up and down."""
+        run(
+            empty,
+            "CREATE TABLE alembic_version (version_num varchar(32) PRIMARY KEY)",
+            "INSERT INTO alembic_version VALUES ('ae1027a6acf3')",
+            "CREATE TABLE players (id int PRIMARY KEY)",
+        )
+        before = relations(empty)
+        assert state(empty).status is SchemaStatus.MISSING
+        schema.upgrade(empty)
+        schema.downgrade(empty, "base")
+        assert relations(empty) == before
+        with transaction(empty, read_only=True) as connection:
+            assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "ae1027a6acf3"
+
+    def test_tables_of_the_same_names(self, empty: Engine) -> None:
+        """Tables that somebody else made under our names are named and not touched."""
+        run(empty, "CREATE TABLE games (id int)", "CREATE VIEW runs AS SELECT 1 AS one")
+        before = relations(empty)
+        with pytest.raises(SchemaError, match="games, runs"):
+            schema.upgrade(empty)
+        assert relations(empty) == before
+
+    def test_unknown_revision(self, engine: Engine) -> None:
+        """A revision that never was is the caller's mistake, and the known ones are listed."""
+        with pytest.raises(UsageError, match="nowhere") as caught:
+            schema.downgrade(engine, "nowhere")
+        assert "base, 0001" in str(caught.value.hint)
+
+
+class TestPermission:
+    def test_may_not_create_tables(self, empty: Engine, user: URL) -> None:
+        """A user without the right is told what the owner must run; having run it is enough."""
+        with opened(user) as engine:
+            with pytest.raises(DatabasePermissionError) as caught:
+                schema.upgrade(engine)
+            assert relations(empty) == []
+            hint = str(caught.value.hint)
+            assert "pass" not in caught.value.message + hint
+            run(empty, hint.partition("run: ")[2])
+            assert schema.upgrade(engine).changed
+
+    def test_may_not_create_databases(self, empty: Engine, user: URL) -> None:
+        """A user without the right is handed the statement for the administrator."""
+        wanted = user.set(database=f'odd "name" {uuid4().hex[:8]}')
+        with pytest.raises(DatabasePermissionError) as caught:
+            schema.create_database(wanted)
+        statement = str(caught.value.hint).partition("run: ")[2]
+        assert statement.startswith('CREATE DATABASE "odd ""name"" ')
+        assert "pass" not in caught.value.message + str(caught.value.hint)
+        with transaction(empty, read_only=True) as connection:
+            query = text("SELECT count(*) FROM pg_database WHERE datname = :name")
+            assert connection.scalar(query, {"name": wanted.database}) == 0
+
+
+class TestCreateDatabase:
+    def test_once_and_in_utf8(self, empty: Engine) -> None:
+        """Of several at once exactly one makes it; it is UTF-8, and the name may be any text."""
+        wanted = empty.url.set(database=f'odd "name" % {uuid4().hex[:8]}')
+        try:
+            with ThreadPoolExecutor(4) as pool:
+                made = list(pool.map(schema.create_database, [wanted] * 4))
+            assert sorted(made) == [False, False, False, True]
+            assert not schema.create_database(wanted)
+            with opened(wanted) as engine:
+                with transaction(engine, read_only=True) as connection:
+                    assert connection.scalar(text("SHOW server_encoding")) == "UTF8"
+                assert schema.upgrade(engine).changed
+        finally:
+            quoted = empty.dialect.identifier_preparer.quote(wanted.database or "")
+            with empty.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)")
+
+    def test_an_address_without_a_name(self) -> None:
+        """Which database to create is never guessed."""
+        with pytest.raises(ConfigError, match="names no database"):
+            schema.create_database(make_url("postgresql+psycopg2://somebody@localhost"))
+
+
+class TestMeasures:
+    def test_rows_and_bytes(self, engine: Engine) -> None:
+        """Every table has its exact count and its size, the database more than all of them."""
+        run(engine, "INSERT INTO bots (name) VALUES ('a'), ('b'), ('c')")
+        with transaction(engine, read_only=True) as connection:
+            counts = schema.row_counts(connection)
+            sizes = schema.sizes(connection)
+        assert list(counts) == list(sizes.tables) == list(Base.metadata.tables)
+        assert {name: count for name, count in counts.items() if count} == {"bots": 3}
+        assert min(sizes.tables.values()) > 0
+        assert sizes.database > sum(sizes.tables.values())
+
+
+class TestScripts:
+    def test_next_revision(
+        self,
+        engine: Engine,
+        later_program: Callable[[], Path],
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """A draft takes the next number, sees what the models lack, ignores strangers, prints nothing."""
+        folder = later_program()
+        schema.upgrade(engine)
+        run(engine, "CREATE TABLE players (id int PRIMARY KEY)")
+        path = schema.new_revision(engine, "no more nicknames")
+        assert path == folder / "versions" / "0003_no_more_nicknames.py"
+        assert capsys.readouterr().out == ""
+        assert "players" not in path.read_text()
+        assert schema.upgrade(engine) == UpgradeResult("0002", "0003")
+        assert "nickname" not in [column["name"] for column in inspect(engine).get_columns("bots")]
+        schema.downgrade(engine, "0002")
+        assert "nickname" in [column["name"] for column in inspect(engine).get_columns("bots")]
+
+    def test_inside_a_wheel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Migrations are found inside the installed package, or their absence is said."""
+        monkeypatch.setattr(schema, "__file__", str(tmp_path / "sgdb" / "database" / "schema.py"))
+        with pytest.raises(EnvironmentFaultError, match="migrations are missing"):
+            schema._scripts_folder()
+        packaged = tmp_path / "sgdb" / "_migrations"
+        packaged.mkdir(parents=True)
+        (packaged / "env.py").touch()
+        assert schema._scripts_folder() == packaged.resolve()
