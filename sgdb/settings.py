@@ -188,10 +188,10 @@ def _merge(layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, _Layer]]:
 
 
 def _read_dotenv(path: Path) -> DotEnvSettingsSource | None:
-    if not path.exists():
-        return None
     try:
-        return DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")
+        if path.exists():
+            return DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")
+        return None
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
 
@@ -199,13 +199,14 @@ def _read_dotenv(path: Path) -> DotEnvSettingsSource | None:
 def _toml_layers(path: Path, above: list[_Layer]) -> list[_Layer]:
     """The chosen [environments.NAME] and the top level of sgdb.toml, highest first."""
     document: dict[str, Any] = {}
-    if path.exists():
-        try:
-            document = tomllib.loads(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise _unreadable(path, error) from error
-        except tomllib.TOMLDecodeError as error:
-            raise ConfigError(f"{path} is no valid TOML: {error}", hint="correct the file") from error
+    try:
+        document = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        pass
+    except (OSError, UnicodeDecodeError) as error:
+        raise _unreadable(path, error) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}", hint="correct the file") from error
 
     environments = document.pop("environments", {})
     if not isinstance(environments, dict) or not all(isinstance(v, dict) for v in environments.values()):

@@ -156,11 +156,14 @@ _CONNECTION_WORDS = (
 
 def describe(url: URL) -> str:
     """The address in words, without the password: `user@host:port/database`, or the socket folder."""
-    socket_folder = url.query.get("host")
-    if not url.host and isinstance(socket_folder, str):
-        return f"database {url.database} of the server in {socket_folder}"
+    # In the query stand a socket folder, or several hosts to be tried in turn.
+    asked = url.query.get("host") or url.host or "localhost"
+    host = asked if isinstance(asked, str) else ",".join(asked)
+    if host.startswith("/"):
+        return f"database {url.database} of the server in {host}"
     user = f"{url.username}@" if url.username else ""
-    return f"{user}{url.host or 'localhost'}:{url.port or 5432}/{url.database}"
+    port = "" if ":" in host or "," in host else f":{url.port or 5432}"
+    return f"{user}{host}{port}/{url.database}"
 
 
 @contextmanager

