@@ -1,0 +1,53 @@
+# Everything a newcomer needs: `make demo` and `make test`. Both set up their own virtual environment.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+
+.PHONY: help demo test lint format types contracts coverage docs docs-check clean
+
+help:            ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "sgdb needs Python 3.11 or newer; name one: make PYTHON=python3.12 ..." >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(VENV)/.developed: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	touch $@
+
+demo: $(VENV)/.installed     ## take small made-up pickles all the way through
+	$(BIN)/sgdb demo
+
+test: $(VENV)/.developed     ## run the tests on the embedded PostgreSQL, or on SGDB_TEST_DATABASE_URL
+	$(BIN)/pytest -n $(WORKERS) $(ARGS)
+
+lint: $(VENV)/.developed     ## style and common mistakes
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.developed   ## put the style right
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.developed    ## mypy, strict
+	$(BIN)/mypy
+
+contracts: $(VENV)/.developed ## who may import whom
+	$(BIN)/lint-imports
+
+coverage: $(VENV)/.developed ## report on the last `make test ARGS="--cov --cov-report="`
+	$(BIN)/coverage report
+
+docs: $(VENV)/.developed     ## write the generated pages and the examples' output anew
+	$(BIN)/python docs/generate.py
+
+docs-check: $(VENV)/.developed ## fail when a generated page or an example is stale
+	$(BIN)/python docs/generate.py --check
+
+clean:           ## remove what the targets made
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
