@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
-from sgdb.database.schema import require_current
+from sgdb.database.revisions import require_current
 from sgdb.settings import Settings
 
 

@@ -207,3 +207,9 @@ def _without_passwords(text: str, url: URL) -> str:
             for form in (password, quote(password, safe=""), quote_plus(password)):
                 text = text.replace(form, "***")
     return text
+
+
+def quoted(name: str) -> str:
+    """An SQL identifier in quotes, for a statement that people will paste."""
+    # SQLAlchemy's own quoting doubles every %, which is wrong in a statement that people will paste.
+    return '"' + name.replace('"', '""') + '"'

@@ -19,10 +19,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, Connection, Engine, Inspector, event, func, inspect, make_url, select, text
 
-from sgdb.database import schema
+from sgdb.database import revisions, schema
+from sgdb.database.creation import create_database
 from sgdb.database.engine import make_engine, transaction
 from sgdb.database.models import Base
-from sgdb.database.schema import SchemaStatus, UpgradeResult
+from sgdb.database.revisions import VERSION_TABLE, SchemaStatus
+from sgdb.database.schema import UpgradeResult
+from sgdb.database.sizes import row_counts
+from sgdb.database.sizes import sizes as table_sizes
 from sgdb.errors import (
     BusyError,
     ConfigError,
@@ -84,10 +88,10 @@ def relations(engine: Engine) -> list[str]:
         return list(connection.scalars(text(CATALOG["relations"])))
 
 
-def state(engine: Engine) -> schema.SchemaState:
+def state(engine: Engine) -> revisions.SchemaState:
     """Asked in a read-only transaction, which proves that asking writes nothing."""
     with transaction(engine, read_only=True) as connection:
-        return schema.state(connection)
+        return revisions.state(connection)
 
 
 def run(engine: Engine, *statements: str) -> None:
@@ -140,14 +144,15 @@ def user(empty: Engine) -> Iterator[URL]:
 @pytest.fixture
 def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
     """Called, it turns the program into a later one that also knows revision 0002."""
-    original = schema._scripts_folder()
+    original = revisions.scripts_folder()
 
     def become_later() -> Path:
         # The name would break Alembic's ini interpolation if it got there unescaped.
         folder = tmp_path / "later %(here)s 100%"
         shutil.copytree(original, folder, ignore=shutil.ignore_patterns("__pycache__"))
         (folder / "versions" / "0002_nickname.py").write_text(REVISION_0002)
-        monkeypatch.setattr(schema, "_scripts_folder", lambda: folder)
+        for module in (revisions, schema):
+            monkeypatch.setattr(module, "scripts_folder", lambda: folder)
         schema._scripts.cache_clear()
         return folder
 
@@ -201,7 +206,7 @@ class TestUpAndDown:
                 opts={
                     "compare_type": True,
                     "compare_server_default": True,
-                    "version_table": schema.VERSION_TABLE,
+                    "version_table": VERSION_TABLE,
                 },
             )
             assert compare_metadata(context, Base.metadata) == []
@@ -347,29 +352,29 @@ class TestInCompany:
 class TestWhatIsThereAlready:
     def test_missing(self, empty: Engine) -> None:
         """An empty database is said to be empty, with the command that fills it."""
-        assert state(empty) == schema.SchemaState(SchemaStatus.MISSING, None, schema.head())
+        assert state(empty) == revisions.SchemaState(SchemaStatus.MISSING, None, revisions.head())
         with transaction(empty) as connection, pytest.raises(SchemaError, match="no tables") as caught:
-            schema.require_current(connection)
+            revisions.require_current(connection)
         assert "sgdb init" in str(caught.value.hint)
 
     def test_a_version_table_without_a_version(self, engine: Engine) -> None:
         """What Alembic's own way down leaves behind counts as nothing, and is cleared away or used again."""
         schema.downgrade(engine, "base")
-        run(engine, f"CREATE TABLE {schema.VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)")
+        run(engine, f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)")
         assert state(engine).status is SchemaStatus.MISSING
         assert schema.upgrade(engine) == UpgradeResult(None, "0001")
 
     def test_current(self, engine: Engine) -> None:
         """A current schema passes in silence."""
         with transaction(engine, read_only=True) as connection:
-            schema.require_current(connection)
+            revisions.require_current(connection)
 
     def test_outdated_and_brought_forward(self, engine: Engine, later_program: Callable[[], Path]) -> None:
         """A later program sees that the schema is behind, brings it forward and can take it back."""
         later_program()
-        assert state(engine) == schema.SchemaState(SchemaStatus.OUTDATED, "0001", "0002")
+        assert state(engine) == revisions.SchemaState(SchemaStatus.OUTDATED, "0001", "0002")
         with transaction(engine) as connection, pytest.raises(SchemaError, match="needs 0002") as caught:
-            schema.require_current(connection)
+            revisions.require_current(connection)
         assert "sgdb init" in str(caught.value.hint)
         with pytest.raises(UsageError, match="ahead"):
             schema.downgrade(engine, "0002")
@@ -379,8 +384,8 @@ class TestWhatIsThereAlready:
 
     def test_newer_than_the_program(self, engine: Engine) -> None:
         """A schema from a later sgdb is left alone, and the way out is to upgrade the program."""
-        run(engine, f"UPDATE {schema.VERSION_TABLE} SET version_num = '9999'")
-        assert state(engine) == schema.SchemaState(SchemaStatus.NEWER, "9999", schema.head())
+        run(engine, f"UPDATE {VERSION_TABLE} SET version_num = '9999'")
+        assert state(engine) == revisions.SchemaState(SchemaStatus.NEWER, "9999", revisions.head())
         before = catalog(engine)
         for attempt in (schema.upgrade, lambda engine: schema.downgrade(engine, "base")):
             with pytest.raises(SchemaError, match="9999") as caught:
@@ -394,8 +399,8 @@ class TestWhatIsThereAlready:
         values = ", ".join(f"('{revision}')" for revision in revisions)
         run(
             engine,
-            f"DELETE FROM {schema.VERSION_TABLE}",
-            f"INSERT INTO {schema.VERSION_TABLE} VALUES {values}",
+            f"DELETE FROM {VERSION_TABLE}",
+            f"INSERT INTO {VERSION_TABLE} VALUES {values}",
         )
         for attempt in (state, schema.upgrade, lambda engine: schema.downgrade(engine, "base")):
             with pytest.raises(SchemaError, match=revisions[0]):
@@ -448,7 +453,7 @@ class TestPermission:
         """A user without the right is handed the statement for the administrator."""
         wanted = user.set(database=f'odd "name" {uuid4().hex[:8]}')
         with pytest.raises(DatabasePermissionError) as caught:
-            schema.create_database(wanted)
+            create_database(wanted)
         statement = str(caught.value.hint).partition("run: ")[2]
         assert statement.startswith('CREATE DATABASE "odd ""name"" ')
         assert "pass" not in caught.value.message + str(caught.value.hint)
@@ -463,9 +468,9 @@ class TestCreateDatabase:
         wanted = empty.url.set(database=f'odd "name" % {uuid4().hex[:8]}')
         try:
             with ThreadPoolExecutor(4) as pool:
-                made = list(pool.map(schema.create_database, [wanted] * 4))
+                made = list(pool.map(create_database, [wanted] * 4))
             assert sorted(made) == [False, False, False, True]
-            assert not schema.create_database(wanted)
+            assert not create_database(wanted)
             with opened(wanted) as engine:
                 with transaction(engine, read_only=True) as connection:
                     assert connection.scalar(text("SHOW server_encoding")) == "UTF8"
@@ -478,7 +483,7 @@ class TestCreateDatabase:
     def test_an_address_without_a_name(self) -> None:
         """Which database to create is never guessed."""
         with pytest.raises(ConfigError, match="names no database"):
-            schema.create_database(make_url("postgresql+psycopg2://somebody@localhost"))
+            create_database(make_url("postgresql+psycopg2://somebody@localhost"))
 
 
 class TestMeasures:
@@ -486,8 +491,8 @@ class TestMeasures:
         """Every table has its exact count and its size, the database more than all of them."""
         run(engine, "INSERT INTO bots (name) VALUES ('a'), ('b'), ('c')")
         with transaction(engine, read_only=True) as connection:
-            counts = schema.row_counts(connection)
-            sizes = schema.sizes(connection)
+            counts = row_counts(connection)
+            sizes = table_sizes(connection)
         assert list(counts) == list(sizes.tables) == list(Base.metadata.tables)
         assert {name: count for name, count in counts.items() if count} == {"bots": 3}
         assert min(sizes.tables.values()) > 0
@@ -514,12 +519,18 @@ class TestScripts:
         schema.downgrade(engine, "0002")
         assert "nickname" in [column["name"] for column in inspect(engine).get_columns("bots")]
 
+    def test_the_files_tell_the_same_as_alembic(self, later_program: Callable[[], Path]) -> None:
+        """Revisions read off the file names are Alembic's own, in its order."""
+        later_program()
+        walked = [script.revision for script in schema._scripts().walk_revisions()]
+        assert revisions.known_revisions() == walked[::-1] == ["0001", "0002"]
+
     def test_inside_a_wheel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Migrations are found inside the installed package, or their absence is said."""
-        monkeypatch.setattr(schema, "__file__", str(tmp_path / "sgdb" / "database" / "schema.py"))
+        monkeypatch.setattr(revisions, "__file__", str(tmp_path / "sgdb" / "database" / "revisions.py"))
         with pytest.raises(EnvironmentFaultError, match="migrations are missing"):
-            schema._scripts_folder()
+            revisions.scripts_folder()
         packaged = tmp_path / "sgdb" / "_migrations"
         packaged.mkdir(parents=True)
         (packaged / "env.py").touch()
-        assert schema._scripts_folder() == packaged.resolve()
+        assert revisions.scripts_folder() == packaged.resolve()

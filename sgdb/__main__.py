@@ -1,0 +1,21 @@
+"""`sgdb` and `python -m sgdb`."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> int:
+    """Runs the command line; returns the exit code."""
+    if sys.argv[1:] == ["--version"]:  # answered without loading the command line
+        from sgdb import __version__
+
+        sys.stdout.write(f"sgdb {__version__}\n")
+        return 0
+    from sgdb.cli.app import run
+
+    return run(sys.argv[1:])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""The command line as a whole: global options, the list of commands, and where an error becomes an exit."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+import sgdb
+from sgdb.cli.commands.demo import demo
+from sgdb.cli.commands.export import export
+from sgdb.cli.commands.init import init
+from sgdb.cli.commands.migrate_pickles import migrate_pickles
+from sgdb.cli.commands.query import query
+from sgdb.cli.commands.server import server
+from sgdb.cli.commands.status import status
+from sgdb.cli.commands.verify import verify
+from sgdb.cli.output import Output
+from sgdb.cli.session import Session, session
+from sgdb.errors import SgdbError
+
+INTERRUPTED = 130
+BUG = 70
+
+app = typer.Typer(
+    name="sgdb",
+    help="Moves SameGame benchmark data out of pickle files into PostgreSQL without losing a value.",
+    epilog="First steps: sgdb init, then sgdb migrate-pickles FOLDER. No server has to be installed.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: shown at once, and brackets are brackets
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(init)
+app.command()(status)
+app.command("migrate-pickles")(migrate_pickles)
+app.command()(verify)
+app.add_typer(query, name="query")
+app.command()(export)
+app.add_typer(server, name="server")
+app.command()(demo)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sgdb {sgdb.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            help="Server to use instead of the embedded one, as postgresql://USER@HOST:PORT/DATABASE. "
+            "[env: SGDB_DATABASE_URL]",
+            metavar="URL",
+        ),
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the embedded server's data. [env: SGDB_HOME]", metavar="FOLDER"),
+    ] = None,
+    env: Annotated[
+        str | None,
+        typer.Option(help="The [environments.NAME] of sgdb.toml to use. [env: SGDB_ENV]", metavar="NAME"),
+    ] = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Moves SameGame benchmark data out of pickle files into PostgreSQL without losing a value."""
+    del version
+    current = session(context)
+    current.debug = debug
+    current.overrides = {"database_url": database_url, "home": home, "env": env}
+
+
+def run(arguments: list[str]) -> int:
+    """Runs one command line; returns its exit code."""
+    signal.signal(signal.SIGTERM, _terminated)
+    current = Session(Output())
+    try:
+        app(args=arguments, prog_name="sgdb", obj=current)
+    except SystemExit as exit_:
+        return exit_.code if isinstance(exit_.code, int) else 0
+    except KeyboardInterrupt:
+        current.output.message("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        current.output.close_quietly()
+    except SgdbError as error:
+        if current.debug:
+            current.output.traceback()
+        current.output.error(error.message, error.hint, _causes(error))
+        return error.exit_code
+    except Exception as error:
+        if current.debug:
+            current.output.traceback()
+        current.output.error(
+            f"this is a bug in sgdb: {type(error).__name__}: {error}",
+            "run the command again with --debug and report what it prints",
+        )
+        return BUG
+    return 0
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> None:
+    """`kill` asks for the same orderly end as Ctrl-C."""
+    raise KeyboardInterrupt
+
+
+def _causes(error: BaseException) -> list[str]:
+    """The errors behind an error, as far as they add something to what has been said."""
+    lines: list[str] = []
+    said = str(error)
+    cause = error.__cause__
+    while cause is not None:
+        line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
+        if isinstance(cause, SgdbError | OSError) and line not in said:
+            lines.append(line)
+            said += line
+        cause = cause.__cause__
+    return lines

@@ -1,0 +1,1 @@
+"""One module a command: its signature, its help, and how its result is laid out."""

@@ -1,0 +1,57 @@
+"""`sgdb export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sgdb.cli.session import session
+from sgdb.errors import UsageError
+from sgdb.records import ExportFormat
+
+
+def export(
+    context: typer.Context,
+    to: Annotated[
+        Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="FOLDER")
+    ],
+    set_ids: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--set", help="Id of a benchmark set (see `sgdb query sets`); may be repeated.", metavar="ID"
+        ),
+    ] = None,
+    all_sets: Annotated[bool, typer.Option("--all", help="Every benchmark set.")] = False,
+    format: Annotated[
+        ExportFormat,
+        typer.Option(
+            help="pickle: what the old benchmark system loads, equal to what was migrated. "
+            "original: the migrated files themselves, to the byte."
+        ),
+    ] = ExportFormat.PICKLE,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace files that are there already.")
+    ] = False,
+) -> None:
+    """Write benchmark sets back into files.
+
+    Prints the path of every file written. A file gets its name only when it is whole.
+    """
+    from sgdb.operations.export import ExportOptions
+    from sgdb.operations.export import export as run
+
+    if bool(set_ids) == all_sets:
+        raise UsageError(
+            "name the benchmark sets", hint="give either --set ID (see `sgdb query sets`) or --all"
+        )
+    current = session(context)
+    options = ExportOptions(to, None if all_sets else tuple(set_ids or ()), format, overwrite)
+    result = run(options, current.settings(), current.output.progress())
+    for file in result.files:
+        current.output.text(str(file.path))
+    for path in result.without_original:
+        current.output.message(f"no original is stored of {path} (migrated with --no-archive)")
+    current.output.message(f"{len(result.files)} files written to {to}")
+    raise typer.Exit(result.exit_code)

@@ -1,0 +1,53 @@
+"""`sgdb init`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from sgdb.cli.options import FormatOption
+from sgdb.cli.output import Format
+from sgdb.cli.session import session
+
+
+def init(
+    context: typer.Context,
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; exit with 1 when something is to be done.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Set the database up, or bring it up to date.
+
+    Without a server in the settings, an embedded PostgreSQL is set up and started. The database is
+    created if the server lets you, and its tables are brought to the newest revision. It may be run again
+    at any time, also by several processes at once. --check starts the embedded server only where its data
+    are there already.
+    """
+    from sgdb.operations.init import InitOptions
+    from sgdb.operations.init import init as run
+
+    current = session(context)
+    result = run(InitOptions(check), current.settings(), current.output.progress())
+    output = current.output
+    if format is not Format.TABLE:
+        document = result.to_json()
+        output.data(format, list(document), [document], document)
+    else:
+        output.text(f"address:  {result.address}")
+        if result.data_folder:
+            output.text(f"data:     {result.data_folder}")
+        output.text(f"schema:   {result.after or 'none'}")
+        for step in result.to_do:
+            output.text(f"to do:    {step}")
+    if result.to_do:
+        output.message("next: sgdb init")
+    elif not result.changed:
+        output.message("nothing to do: everything is up to date")
+    else:
+        if result.created_database:
+            output.message("created the database")
+        output.message(f"schema brought from {result.before or 'nothing'} to {result.after}")
+        output.message("next: sgdb migrate-pickles FOLDER")
+    raise typer.Exit(result.exit_code)

@@ -1,0 +1,155 @@
+"""`sgdb query`."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any
+
+import typer
+
+from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption
+from sgdb.cli.output import Format, board_text
+from sgdb.cli.session import session
+from sgdb.errors import UsageError
+from sgdb.records import GameConfig
+
+query = typer.Typer(
+    help="Look at what the database holds, in parts.", no_args_is_help=True, rich_markup_mode=None
+)
+
+_SHOWN = 100  # rows of a table, unless asked for more: a table has to be complete before it can be drawn
+
+
+def parse_config(text: str | None) -> GameConfig | None:
+    """A config written as ROWSxCOLUMNSxCOLOURS."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})[xX](\d{1,9})", text)
+    if found is None:
+        raise UsageError(
+            f"{text!a} is no board config", hint="write it as ROWSxCOLUMNSxCOLOURS, such as 5x7x3"
+        )
+    return GameConfig(*map(int, found.groups()))
+
+
+@query.command("bot-performance")
+def bot_performance(
+    context: typer.Context,
+    bot: Annotated[str | None, typer.Option(help="Only this bot.", metavar="NAME")] = None,
+    set_id: Annotated[
+        int | None, typer.Option("--set", help="Only this benchmark set.", metavar="ID")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Only boards of this shape, such as 5x7x3.", metavar="RxCxK")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Only sets of this base seed.", metavar="N")] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Sort by this field: numbers from the highest, texts alphabetically.", metavar="FIELD"
+        ),
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """How every bot did on every benchmark set.
+
+    completion_rate is from 0 to 1; the means and the standard deviation (of a sample) are over the bot's
+    results in the set.
+    """
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    options = operations.BotPerformanceOptions(bot, set_id, parse_config(config), seed, sort)
+    rows = operations.bot_performance(options, current.settings(), current.output.progress())
+    if format is Format.TABLE:
+        columns = ("bot", "set", "config", "base_seed", *operations.PERFORMANCE_FIELDS[6:])
+        current.output.data(format, columns, [_short(row) for row in rows], rows)
+    else:
+        current.output.data(format, operations.PERFORMANCE_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no results yet: sgdb migrate-pickles FOLDER")
+
+
+def _short(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for a person: the config in one word, ids as they are typed."""
+    config = GameConfig(row["num_rows"], row["num_cols"], row["num_colors"])
+    set_id = row.get("benchmark_set_id", row.get("id"))
+    return {**row, "set": set_id, "config": str(config), "base_seed": str(row["base_seed"])}
+
+
+@query.command("sets")
+def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
+    """The benchmark sets: num_games is the declared size, games the number of stored boards."""
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    rows = operations.sets(current.settings(), current.output.progress())
+    if format is Format.TABLE:
+        columns = ("set", "config", "base_seed", "num_games", "games", "bots", "results", "created_at")
+        current.output.data(format, columns, [_short(row) for row in rows], rows)
+    else:
+        current.output.data(format, operations.SET_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no benchmark sets yet: sgdb migrate-pickles FOLDER")
+
+
+@query.command("games")
+def games(
+    context: typer.Context,
+    set_id: SetOption,
+    start: StartOption = None,
+    stop: StopOption = None,
+    show_boards: Annotated[bool, typer.Option("--show-boards", help="Draw the boards.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The games of a set, or a part of them. A table shows the first 100 unless --stop is given."""
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    options = operations.PartOptions(set_id, start, stop)
+    rows = operations.games(options, current.settings(), current.output.progress())
+    if format is not Format.TABLE:
+        current.output.stream(format, operations.GAME_FIELDS, rows)
+        return
+    shown = _some(rows, stop, current.output.message)
+    if not show_boards:
+        current.output.data(format, ("game_index", "seed", "metadata"), list(shown), None)
+        return
+    for row in shown:
+        current.output.text(f"game {row['game_index']}, seed {row['seed']}")
+        current.output.rich(board_text(row["board"]))
+
+
+@query.command("results")
+def results(
+    context: typer.Context,
+    set_id: SetOption,
+    bot: Annotated[str, typer.Option(help="The bot's name.", metavar="NAME")],
+    start: StartOption = None,
+    stop: StopOption = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """One bot's results in a set, or a part of them. A table shows the first 100 unless --stop is given."""
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    options = operations.PartOptions(set_id, start, stop, bot)
+    rows = operations.results(options, current.settings(), current.output.progress())
+    if format is Format.TABLE:
+        rows = _some(rows, stop, current.output.message)
+        current.output.data(format, operations.RESULT_FIELDS, list(rows), None)
+    else:
+        current.output.stream(format, operations.RESULT_FIELDS, rows)
+
+
+def _some(rows: Iterable[dict[str, Any]], stop: int | None, message: Any) -> Iterator[dict[str, Any]]:
+    """All rows if the user has set the end, otherwise the first few, with a word about the others."""
+    if stop is not None:
+        yield from rows
+        return
+    iterator = iter(rows)
+    yield from itertools.islice(iterator, _SHOWN)
+    if next(iterator, None) is not None:
+        message(f"the first {_SHOWN} are shown; --start and --stop show others, --format json or csv all")

@@ -1,0 +1,83 @@
+"""`sgdb verify`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgdb.cli.options import FormatOption, PathsArgument
+from sgdb.cli.output import Format, Output
+from sgdb.cli.session import as_paths, session
+
+if TYPE_CHECKING:
+    from sgdb.operations.verify import VerifyResult
+
+_COLUMNS = ("file", "status", "differences")
+_DIFFERENCES = ("file", "game_id", "bot", "field", "pickle", "database")
+
+
+def verify(
+    context: typer.Context,
+    paths: PathsArgument = None,
+    recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into folders below.")] = False,
+    only: Annotated[
+        str | None,
+        typer.Option(help="Take only files whose name matches, such as 'benchmark_5_*'.", metavar="GLOB"),
+    ] = None,
+    all_examples: Annotated[
+        bool, typer.Option("--all", help="Name every difference, not only the first 20 of a file.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Compare pickles with the database, value by value.
+
+    The files are read again. Compared are config, seeds, number of games, every board, every field of
+    every result, the bots' keys and their order, and that the database has no row which the files do not
+    explain. Without PATH the stored originals are compared, and the database's own checks run. Nothing is
+    written. Exits with 1 when something differs.
+    """
+    from sgdb.operations.verify import VerifyOptions
+    from sgdb.operations.verify import verify as run
+
+    current = session(context)
+    options = VerifyOptions(as_paths(paths), recursive, only, all_examples)
+    result = run(options, current.settings(), current.output.progress())
+    rows = [{"file": v.path, "status": v.status, "differences": v.differences} for v in result.files]
+    current.output.data(format, _COLUMNS, rows, result.to_json())
+    if format is Format.TABLE:
+        _explain(result, current.output)
+    raise typer.Exit(result.exit_code)
+
+
+def _explain(result: VerifyResult, output: Output) -> None:
+    examples: list[dict[str, Any]] = [
+        {"file": verdict.path.rpartition("/")[2], **example._asdict()}
+        for verdict in result.files
+        for example in verdict.examples
+    ]
+    if examples:
+        output.data(Format.TABLE, _DIFFERENCES, examples, None, title="differences")
+    found = sum(verdict.differences for verdict in result.files)
+    if found > len(examples):
+        output.message(f"{len(examples)} of {found} differences are shown; --all shows every one")
+    for verdict in result.files:
+        if verdict.status == "missing":
+            output.message(
+                f"missing: {verdict.path} has not been migrated: sgdb migrate-pickles {verdict.path}"
+            )
+        if verdict.refusal is not None:
+            output.error(f"unreadable {verdict.path}: {verdict.error}", verdict.refusal.hint)
+    if result.checks:
+        rows = [
+            {"check": c.name, "result": "ok" if c.ok else "FAILED", "detail": c.detail} for c in result.checks
+        ]
+        output.data(Format.TABLE, ("check", "result", "detail"), rows, None)
+    for path, reason in result.selection.skipped:
+        output.message(f"skipped: {path} ({reason})")
+    if not result.files:
+        output.message("nothing has been migrated yet: sgdb migrate-pickles FOLDER")
+    elif result.equal:
+        output.message(f"equal: {len(result.files)} files, every value is in the database")
+    else:
+        output.message("NOT equal")

@@ -1,0 +1,262 @@
+"""The only writer to the terminal: data to stdout; progress, questions and messages to stderr."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from tqdm import tqdm
+
+# Control characters (C0, DEL, C1) would let a bot's name rewrite the screen.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+
+
+class Format(StrEnum):
+    """How data is printed."""
+
+    TABLE = "table"
+    JSON = "json"
+    CSV = "csv"
+    MARKDOWN = "markdown"
+
+
+def harmless(text: str) -> str:
+    """Text without control characters: they are shown as escapes."""
+    return text.translate(_CONTROLS)
+
+
+def cell(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return harmless(json.dumps(value) if isinstance(value, list | dict) else str(value))
+
+
+def size(count: int) -> str:
+    """A number of bytes as a person reads it."""
+    amount, units = float(count), ["B", "kB", "MB", "GB", "TB"]
+    while amount >= 1000 and len(units) > 1:
+        amount /= 1000
+        units.pop(0)
+    return f"{amount:.0f} {units[0]}" if units[0] == "B" else f"{amount:.1f} {units[0]}"
+
+
+def _csv_cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return json.dumps(value) if isinstance(value, list | dict) else value
+
+
+# Colour 0 is the empty cell. Twelve colours that terminals tell apart, on light and dark backgrounds.
+_COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "bright_red", "bright_green", "bright_yellow",
+           "bright_blue", "bright_magenta", "bright_cyan")  # fmt: skip
+
+
+def board_text(board: list[list[int]]) -> Any:
+    """A board for `Output.rich`: numbers in colour, a dot for an empty cell."""
+    from rich.text import Text
+
+    text = Text()
+    width = max(len(str(max(map(max, board)))), 1)
+    for row in board:
+        text.append("  ")
+        for value in row:
+            shown = (str(value) if value else ".").rjust(width)
+            text.append(shown + " ", style=_COLORS[(value - 1) % len(_COLORS)] if value else "dim")
+        text.append("\n")
+    return text
+
+
+class Output:
+    """Writes to the two streams it is given."""
+
+    def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
+        self._stdout = stdout or sys.stdout
+        self._stderr = stderr or sys.stderr
+        for stream in (self._stdout, self._stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name may hold what the terminal's encoding has not
+                stream.reconfigure(errors="backslashreplace")
+
+    # -- data -----------------------------------------------------------------------------------
+
+    def data(
+        self,
+        format: Format,
+        columns: Sequence[str],
+        rows: Sequence[Mapping[str, Any]],
+        document: Any,
+        *,
+        title: str | None = None,
+    ) -> None:
+        """Prints rows as a table, CSV or Markdown, or `document` as JSON."""
+        if format is Format.JSON:
+            self.json(document)
+        elif format is Format.CSV:
+            self.stream(format, columns, rows)
+        elif format is Format.MARKDOWN:
+            self._markdown(columns, rows)
+        else:
+            self._table(columns, rows, title)
+
+    def stream(self, format: Format, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Prints rows one by one as they come: a JSON array, CSV or Markdown."""
+        if format is Format.JSON:
+            opened = False
+            for row in rows:
+                self._stdout.write(",\n  " if opened else "[\n  ")
+                opened = True
+                json.dump({name: row[name] for name in columns}, self._stdout, allow_nan=False)
+            self._stdout.write("\n]\n" if opened else "[]\n")
+        elif format is Format.CSV:
+            writer = csv.writer(self._stdout, lineterminator="\n")
+            writer.writerow(columns)
+            for row in rows:
+                writer.writerow([_csv_cell(row[name]) for name in columns])
+        else:
+            self._markdown(columns, rows)
+
+    def json(self, document: Any) -> None:
+        """One JSON document, in ASCII."""
+        json.dump(document, self._stdout, indent=2, allow_nan=False)
+        self._stdout.write("\n")
+
+    def text(self, text: str) -> None:
+        """Lines of data."""
+        self._stdout.write(text + "\n")
+
+    def flush(self) -> None:
+        """Hands on what has been written, before another process writes to the same terminal."""
+        self._stdout.flush()
+
+    def rich(self, renderable: Any) -> None:
+        """Something that rich draws, in colour where the terminal has it."""
+        self._console(self._stdout).print(renderable)
+
+    def _table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
+        from rich import box
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, pad_edge=False)
+        for name in columns:
+            numeric = any(
+                isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows
+            )
+            table.add_column(
+                Text(name.replace("_", " ")), justify="right" if numeric else "left", overflow="fold"
+            )
+        for row in rows:
+            table.add_row(*(Text(cell(row[name])) for name in columns))
+        self._console(self._stdout, wide=True).print(table)
+
+    def _markdown(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        def line(cells: Sequence[str]) -> str:
+            return "| " + " | ".join(cells) + " |"
+
+        self.text(line(columns))
+        self.text(line(["---"] * len(columns)))
+        for row in rows:
+            self.text(line([cell(row[name]).replace("\\", "\\\\").replace("|", "\\|") for name in columns]))
+
+    def _console(self, stream: TextIO, *, wide: bool = False) -> Console:
+        from rich.console import Console
+
+        console = Console(file=stream, highlight=False, soft_wrap=False)
+        if wide and not console.is_terminal:
+            console.width = 1000  # a pipe has no width: nothing is wrapped or cut
+        return console
+
+    # -- people ---------------------------------------------------------------------------------
+
+    def message(self, text: str) -> None:
+        """One line for the person."""
+        self._stderr.write(harmless(text) + "\n")
+
+    def error(self, message: str, hint: str | None = None, causes: Sequence[str] = ()) -> None:
+        """What failed, why, and what to do next."""
+        console = self._console(self._stderr)
+        from rich.text import Text
+
+        console.print(Text.assemble(("error: ", "bold red"), harmless(message)), soft_wrap=True)
+        for cause in causes:
+            console.print(Text(f"  because: {harmless(cause)}"), soft_wrap=True)
+        if hint:
+            console.print(Text.assemble(("  next: ", "bold"), harmless(hint)), soft_wrap=True)
+
+    def traceback(self) -> None:
+        """The traceback of the exception being handled."""
+        import traceback
+
+        self._stderr.write(traceback.format_exc())
+
+    def confirm(self, question: str) -> bool:
+        """Asks on a terminal; the answer is no where nobody can be asked."""
+        if not sys.stdin.isatty():
+            return False
+        self._stderr.write(f"{harmless(question)} [y/N] ")
+        self._stderr.flush()
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+    def progress(self) -> TerminalProgress:
+        """A progress bar on a terminal, silence elsewhere; notices are printed in any case."""
+        return TerminalProgress(self, self._stderr)
+
+    def close_quietly(self) -> NoReturn:
+        """Ends the process after the reader of a pipe has gone away, as other tools do."""
+        devnull = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(devnull, sys.stdout.fileno())
+        raise SystemExit(141)
+
+
+class TerminalProgress:
+    """Reports an operation's progress with tqdm."""
+
+    def __init__(self, output: Output, stream: TextIO) -> None:
+        self._output = output
+        self._stream = stream
+        self._bar: tqdm[Any] | None = None
+
+    def notice(self, message: str) -> None:
+        """A line above the bar."""
+        if self._bar is not None:
+            self._bar.clear()
+        self._output.message(message)
+
+    def start(self, total: int, unit: str) -> None:
+        """Shows the bar, if there is a terminal."""
+        if not self._stream.isatty():
+            return
+        from tqdm import tqdm
+
+        self._bar = tqdm(
+            total=total, unit=unit, unit_scale=True, file=self._stream, leave=False, dynamic_ncols=True
+        )
+
+    def advance(self, amount: int, label: str | None = None) -> None:
+        """Moves the bar."""
+        if self._bar is not None:
+            if label is not None:
+                self._bar.set_description_str(harmless(label), refresh=False)
+            self._bar.update(amount)
+
+    def finish(self) -> None:
+        """Takes the bar away."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None

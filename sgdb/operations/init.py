@@ -1,0 +1,126 @@
+"""`sgdb init`: the database there, its schema the newest; to be run again at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import URL, Engine
+
+from sgdb.database.engine import database_url, describe, make_engine, require_supported, transaction
+from sgdb.database.schema import SchemaStatus, create_database, require_current, state, upgrade
+from sgdb.database.server import EmbeddedServer
+from sgdb.errors import DatabaseMissingError
+from sgdb.progress import Progress, Silent
+from sgdb.settings import Settings
+
+_SET_UP = "set up the embedded server"
+_CREATE_DATABASE = "create the database"
+_CREATE_TABLES = "create the tables"
+
+
+@dataclass(frozen=True, slots=True)
+class InitOptions:
+    """`check` only looks."""
+
+    check: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InitResult:
+    """Where the database is and what was done, or, of a check, what is to be done.
+
+    `data_folder` is None for an external server; revisions are None where there is no schema. Of several
+    processes that set up the same database at once, one reports the change.
+    """
+
+    address: str
+    data_folder: str | None
+    created_database: bool = False
+    before: str | None = None
+    after: str | None = None
+    to_do: tuple[str, ...] = ()
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was done."""
+        return self.created_database or self.before != self.after
+
+    @property
+    def exit_code(self) -> int:
+        """1 when a check found something to do."""
+        return 1 if self.to_do else 0
+
+    def to_json(self) -> dict[str, Any]:
+        """The command's JSON document."""
+        return {
+            "address": self.address,
+            "data_folder": self.data_folder,
+            "created_database": self.created_database,
+            "revision_before": self.before,
+            "revision": self.after,
+            "changed": self.changed,
+            "to_do": list(self.to_do),
+        }
+
+
+def init(options: InitOptions, settings: Settings, progress: Progress | None = None) -> InitResult:
+    """Creates what is missing: embedded server, database, tables. Safe when several processes do it at once.
+
+    A check changes nothing; it starts the embedded server only where its data folder is there already.
+    Raises EnvironmentFaultError with the next thing to do: unreachable, wrong password, no permission, a
+    server too old, a schema newer than this program. BusyError when another migration takes too long.
+    """
+    progress = progress or Silent()
+    embedded = EmbeddedServer(settings.home) if settings.server_address is None else None
+    data_folder = str(embedded.data_folder) if embedded else None
+    is_new = embedded is not None and _is_absent(embedded)
+    if options.check and is_new:
+        return InitResult(
+            f"embedded server in {settings.home}", data_folder, to_do=(_SET_UP, _CREATE_TABLES)
+        )
+    url = database_url(settings, on_notice=progress.notice)
+    if options.check:
+        revision, to_do = _check(url, settings)
+        return InitResult(describe(url), data_folder, before=revision, after=revision, to_do=to_do)
+    # The embedded server's database comes into being with its data folder.
+    created = embedded is None and create_database(url)
+    with _engine(url, settings) as engine:
+        done = upgrade(engine, lock_timeout=settings.lock_timeout)
+    return InitResult(
+        describe(url), data_folder, created or (is_new and done.changed), done.before, done.after
+    )
+
+
+def _is_absent(server: EmbeddedServer) -> bool:
+    """Whether there is no data folder, or an empty one, which counts as none."""
+    server.status()  # tells a folder that may not be entered from one that is not there
+    return not server.data_folder.is_dir() or not any(server.data_folder.iterdir())
+
+
+def _check(url: URL, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
+    """The database's revision, and what `init` would do."""
+    try:
+        with _engine(url, settings) as engine, transaction(engine, read_only=True) as connection:
+            require_supported(connection)
+            found = state(connection)
+            if found.status is SchemaStatus.NEWER:
+                require_current(connection)
+    except DatabaseMissingError:
+        return None, (_CREATE_DATABASE, _CREATE_TABLES)
+    if found.status is SchemaStatus.MISSING:
+        return None, (_CREATE_TABLES,)
+    if found.status is SchemaStatus.OUTDATED:
+        return found.current, (f"migrate the schema from {found.current} to {found.head}",)
+    return found.current, ()
+
+
+@contextmanager
+def _engine(url: URL, settings: Settings) -> Iterator[Engine]:
+    engine = make_engine(url, connect_timeout=settings.connect_timeout)
+    try:
+        yield engine
+    finally:
+        engine.dispose()

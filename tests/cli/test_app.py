@@ -1,0 +1,116 @@
+"""Exit codes, streams and errors of the command line as a whole."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import sgdb
+from tests.cli.conftest import Process, clean_environment
+
+
+def test_version_in_both_ways(sgdb_process: Process) -> None:
+    """The quick way and the way through the options say the same."""
+    quick = sgdb_process("--version")
+    slow = sgdb_process("--debug", "--version")
+    assert quick.stdout == slow.stdout == f"sgdb {sgdb.__version__}\n"
+    assert quick.returncode == slow.returncode == 0
+
+
+def test_every_command_has_help(sgdb_process: Process) -> None:
+    """`--help` works everywhere and exits with 0."""
+    first = sgdb_process("--help")
+    assert first.returncode == 0
+    for command in ("init", "status", "migrate-pickles", "verify", "query", "export", "server", "demo"):
+        assert f"  {command} " in first.stdout
+        done = sgdb_process(command, "--help")
+        assert done.returncode == 0
+        assert "Usage: sgdb" in done.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """Neither database libraries nor settings are loaded to show the help."""
+    script = (
+        "import sys\n"
+        "from sgdb.cli.app import run\n"
+        "run(['--help'])\n"
+        "heavy = {'sqlalchemy', 'psycopg2', 'alembic', 'pydantic_settings', 'tqdm', 'rich.table'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--no-such-option"],
+        ["no-such-command"],
+        ["query", "games"],
+        ["query", "games", "--set", "many"],
+        ["query", "bot-performance", "--config", "5x5"],
+        ["query", "bot-performance", "--sort", "beauty"],
+        ["query", "games", "--set", "1", "--start", "5", "--stop", "2"],
+        ["migrate-pickles", "no-such-file"],
+        ["migrate-pickles"],
+        ["export", "--to", "out"],
+        ["export", "--to", "out", "--all", "--set", "1"],
+        ["verify", "--format", "yaml"],
+    ],
+)
+def test_a_wrong_call_exits_with_2_and_says_why(sgdb_process: Process, arguments: list[str]) -> None:
+    """On stderr, without a traceback; stdout stays empty."""
+    done = sgdb_process(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_unreachable_server_exits_with_3_and_hides_the_password(sgdb_process: Process) -> None:
+    """Message and next step on stderr; the password nowhere, not even under --debug."""
+    url = "postgresql://someone:geheim@127.0.0.1:1/nowhere"
+    for debug in ([], ["--debug"]):
+        done = sgdb_process(*debug, "query", "sets", SGDB_DATABASE_URL=url)
+        assert done.returncode == 3
+        assert done.stdout == ""
+        assert "127.0.0.1:1" in done.stderr
+        assert "next:" in done.stderr
+        assert "geheim" not in done.stderr
+        assert ("Traceback" in done.stderr) is bool(debug)
+
+
+def test_a_database_without_tables_names_the_next_command(sgdb_process: Process, empty_database: str) -> None:
+    """Exit 3 and `sgdb init`."""
+    done = sgdb_process("migrate-pickles", ".", "--dry-run", SGDB_DATABASE_URL=empty_database)
+    assert done.returncode == 3
+    assert "sgdb init" in done.stderr
+
+
+def test_an_unknown_variable_is_told_and_the_command_goes_on(sgdb_process: Process) -> None:
+    """A typo in a variable's name does not pass silently."""
+    done = sgdb_process("query", "sets", "--format", "json", SGDB_PICKEL_DIR="x")
+    assert done.returncode == 0
+    assert json.loads(done.stdout) == []
+    assert "SGDB_PICKEL_DIR" in done.stderr
+    assert "SGDB_PICKLE_DIR" in done.stderr
+
+
+def test_python_dash_m_and_the_script_are_the_same(database_url: str, tmp_path: Path) -> None:
+    """The console script runs the same program."""
+    script = Path(sys.executable).with_name("sgdb")
+    command = [str(script)] if script.exists() else [sys.executable, "-m", "sgdb"]
+    done = subprocess.run(
+        [*command, "query", "sets", "--format", "csv"],
+        env=clean_environment(SGDB_DATABASE_URL=database_url),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert done.stdout.startswith("id,name,num_rows")
