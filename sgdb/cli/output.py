@@ -153,17 +153,26 @@ class Output:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left", show_edge=False, pad_edge=False)
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            title=title,
+            title_justify="left",
+            show_edge=False,
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for name in columns:
             numeric = any(
                 isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows
             )
             table.add_column(
-                Text(name.replace("_", " ")), justify="right" if numeric else "left", overflow="fold"
+                Text(name.replace("_", " ")), justify="right" if numeric else "left", no_wrap=True
             )
         for row in rows:
             table.add_row(*(Text(cell(row[name])) for name in columns))
-        self._console(self._stdout, wide=True).print(table)
+        console = self._console(self._stdout)
+        console.width = 10_000  # nothing is cut or folded: on a narrow terminal a long line goes on below
+        console.print(table)
 
     def _markdown(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         def line(cells: Sequence[str]) -> str:
@@ -174,13 +183,10 @@ class Output:
         for row in rows:
             self.text(line([cell(row[name]).replace("\\", "\\\\").replace("|", "\\|") for name in columns]))
 
-    def _console(self, stream: TextIO, *, wide: bool = False) -> Console:
+    def _console(self, stream: TextIO) -> Console:
         from rich.console import Console
 
-        console = Console(file=stream, highlight=False, soft_wrap=False)
-        if wide and not console.is_terminal:
-            console.width = 1000  # a pipe has no width: nothing is wrapped or cut
-        return console
+        return Console(file=stream, highlight=False, soft_wrap=False)
 
     # -- people ---------------------------------------------------------------------------------
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from sgdb.cli.options import FormatOption
 from sgdb.cli.output import Format
 from sgdb.cli.session import session
+
+if TYPE_CHECKING:
+    from sgdb.operations.init import InitResult
 
 
 def init(
@@ -43,11 +46,19 @@ def init(
             output.text(f"to do:    {step}")
     if result.to_do:
         output.message("next: sgdb init")
-    elif not result.changed:
-        output.message("nothing to do: everything is up to date")
     else:
-        if result.created_database:
-            output.message("created the database")
-        output.message(f"schema brought from {result.before or 'nothing'} to {result.after}")
+        for line in _done(result):
+            output.message(line)
         output.message("next: sgdb migrate-pickles FOLDER")
     raise typer.Exit(result.exit_code)
+
+
+def _done(result: InitResult) -> list[str]:
+    if not result.changed:
+        return ["nothing to do: everything is up to date"]
+    lines = ["created the database"] if result.created_database else []
+    if result.before is None:
+        lines.append(f"created the tables (schema {result.after})")
+    elif result.before != result.after:
+        lines.append(f"migrated the schema from {result.before} to {result.after}")
+    return lines

@@ -13,7 +13,7 @@ from sgdb.cli.session import as_paths, session
 if TYPE_CHECKING:
     from sgdb.operations.migrate_pickles import MigratePicklesResult
 
-_COLUMNS = ("file", "status", "set", "config", "base_seed", "games", "new_games", "results", "new_results")
+_COLUMNS = ("file", "status", "set", "config", "seed", "games", "+games", "results", "+results")
 
 
 def migrate_pickles(
@@ -76,11 +76,11 @@ def _rows(result: MigratePicklesResult) -> list[dict[str, Any]]:
                 "status": report.status,
                 "set": report.benchmark_set_id,
                 "config": "x".join(str(number) for number in config.values()) if config else None,
-                "base_seed": None if report.base_seed is None else str(report.base_seed),
+                "seed": None if report.base_seed is None else str(report.base_seed),
                 "games": report.games["read"],
-                "new_games": report.games["inserted"],
+                "+games": report.games["inserted"],
                 "results": report.results["read"],
-                "new_results": report.results["inserted"],
+                "+results": report.results["inserted"],
             }
         )
     return rows

@@ -22,6 +22,16 @@ query = typer.Typer(
 _SHOWN = 100  # rows of a table, unless asked for more: a table has to be complete before it can be drawn
 
 
+# A table's columns for the rate and the means: the full names would make it too wide for a terminal.
+_MEANS = {
+    "rate": "completion_rate",
+    "tiles": "tiles_cleared_mean",
+    "stddev": "tiles_cleared_stddev",
+    "singles": "singles_remaining_mean",
+    "moves": "moves_made_mean",
+}
+
+
 def parse_config(text: str | None) -> GameConfig | None:
     """A config written as ROWSxCOLUMNSxCOLOURS."""
     if text is None:
@@ -55,8 +65,8 @@ def bot_performance(
 ) -> None:
     """How every bot did on every benchmark set.
 
-    completion_rate is from 0 to 1; the means and the standard deviation (of a sample) are over the bot's
-    results in the set.
+    The completion rate is from 0 to 1. Tiles cleared (with the standard deviation of a sample), singles
+    remaining and moves made are means over the bot's results in the set.
     """
     from sgdb.operations import query as operations
 
@@ -64,8 +74,9 @@ def bot_performance(
     options = operations.BotPerformanceOptions(bot, set_id, parse_config(config), seed, sort)
     rows = operations.bot_performance(options, current.settings(), current.output.progress())
     if format is Format.TABLE:
-        columns = ("bot", "set", "config", "base_seed", *operations.PERFORMANCE_FIELDS[6:])
-        current.output.data(format, columns, [_short(row) for row in rows], rows)
+        columns = ("bot", "set", "config", "seed", "games", *_MEANS)
+        shown = [_short(row) | {short: row[field] for short, field in _MEANS.items()} for row in rows]
+        current.output.data(format, columns, shown, rows)
     else:
         current.output.data(format, operations.PERFORMANCE_FIELDS, rows, rows)
     if not rows:
@@ -76,7 +87,7 @@ def _short(row: dict[str, Any]) -> dict[str, Any]:
     """A row for a person: the config in one word, ids as they are typed."""
     config = GameConfig(row["num_rows"], row["num_cols"], row["num_colors"])
     set_id = row.get("benchmark_set_id", row.get("id"))
-    return {**row, "set": set_id, "config": str(config), "base_seed": str(row["base_seed"])}
+    return {**row, "set": set_id, "config": str(config), "seed": str(row["base_seed"])}
 
 
 @query.command("sets")
@@ -87,7 +98,7 @@ def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
     current = session(context)
     rows = operations.sets(current.settings(), current.output.progress())
     if format is Format.TABLE:
-        columns = ("set", "config", "base_seed", "num_games", "games", "bots", "results", "created_at")
+        columns = ("set", "config", "seed", "num_games", "games", "bots", "results", "created_at")
         current.output.data(format, columns, [_short(row) for row in rows], rows)
     else:
         current.output.data(format, operations.SET_FIELDS, rows, rows)

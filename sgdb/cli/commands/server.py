@@ -34,6 +34,8 @@ def _act(context: typer.Context, action: str, format: Format) -> ServerResult:
     output.text(f"server:   {state}")
     output.text(f"version:  PostgreSQL {found.version}")
     output.text(f"data:     {found.data_folder}")
+    if found.socket_folder:
+        output.text(f"socket:   {found.socket_folder}")
     output.text(f"log:      {found.log_file}")
     return result
 

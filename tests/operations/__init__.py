@@ -1,0 +1,1 @@
+"""The commands as library functions, on a real database."""
