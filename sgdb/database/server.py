@@ -120,6 +120,7 @@ class EmbeddedServer:
             with self._locked():
                 if self._live_postmaster() is None:
                     return False
+                self._account.let_through(self.home)  # a running server does without, pg_ctl does not
                 said = self._run("pg_ctl", "stop", "-s", "-w", "-t", str(STOP_SECONDS), "-m", mode)
                 if said is not None and self._live_postmaster() is not None:
                     raise ServerError(
