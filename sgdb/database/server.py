@@ -19,7 +19,7 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -118,7 +118,8 @@ class EmbeddedServer:
             if self._live_postmaster() is None:
                 return False
             with self._locked():
-                if self._live_postmaster() is None:
+                live = self._live_postmaster()
+                if live is None:
                     return False
                 self._account.let_through(self.home)  # a running server does without, pg_ctl does not
                 said = self._run("pg_ctl", "stop", "-s", "-w", "-t", str(STOP_SECONDS), "-m", mode)
@@ -127,6 +128,9 @@ class EmbeddedServer:
                         f"PostgreSQL did not stop within {STOP_SECONDS} s: {said}",
                         hint="end the commands that use it, or stop it with mode immediate",
                     )
+                if live.socket_folder is not None and live.socket_folder != self.data_folder:
+                    with suppress(OSError):  # made for this run of the server; the next makes it again
+                        live.socket_folder.rmdir()
                 return True
 
     def status(self) -> ServerStatus:

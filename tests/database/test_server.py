@@ -297,10 +297,13 @@ def test_a_path_too_long_for_a_socket(new_server: NewServer) -> None:
 
     # Who made that folder first could listen in.
     server.stop()
+    assert not folder.exists()
+    folder.mkdir()
     folder.chmod(0o777)
     with pytest.raises(ServerError, match="not a private folder") as caught:
         server.ensure_running()
     assert "SGDB_HOME" in str(caught.value.hint)
+    folder.rmdir()
 
 
 def test_a_home_with_any_characters(new_server: NewServer) -> None:
