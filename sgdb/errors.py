@@ -22,7 +22,8 @@ SgdbError
 │   ├── LayoutError           a sound pickle, but no benchmark layout
 │   ├── ValueRefusedError     a value that cannot be stored faithfully
 │   ├── ConflictError         the database holds another value
-│   └── ArchiveError          a stored original is damaged
+│   ├── ArchiveError          a stored original is damaged
+│   └── IncompleteSetError    the database lacks rows that a set's files brought
 ├── BusyError (5)             another command holds the lock
 └── InternalError (70)        a bug in sgdb
 """
@@ -139,6 +140,10 @@ class ConflictError(InputRefusedError):
 
 class ArchiveError(InputRefusedError):
     """A stored original does not match its recorded size or SHA-256."""
+
+
+class IncompleteSetError(InputRefusedError):
+    """The database lacks rows that a set's files brought, so the set cannot be given back whole."""
 
 
 class BusyError(SgdbError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, NamedTuple
 
 
@@ -57,7 +58,7 @@ class BotPerformance(NamedTuple):
 
 
 class IdRuns:
-    """A sequence of game ids in order, with repeats, held as runs of consecutive numbers.
+    """A sequence of game ids (0 or more) in order, with repeats, held as runs of consecutive numbers.
 
     >>> runs = IdRuns()
     >>> for number in (0, 1, 2, 7, 2): runs.append(number)
@@ -81,6 +82,8 @@ class IdRuns:
 
     def extend(self, start: int, stop: int) -> None:
         """Adds the ids from `start` up to but without `stop`."""
+        if start >= stop:
+            return
         if start == self._last[1]:
             self._last[1] = stop
         else:
@@ -196,3 +199,10 @@ class Contents:
             extra=document["extra"],
             config_extra=document["config_extra"],
         )
+
+
+class ExportFormat(StrEnum):
+    """What exported files are: pickles of the old system, or the very files that were migrated."""
+
+    PICKLE = "pickle"
+    ORIGINAL = "original"

@@ -12,6 +12,7 @@ the same layer the URL wins. A password may come from any layer and completes a 
 from __future__ import annotations
 
 import difflib
+import os
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -292,3 +293,9 @@ def _config_error(
         f"{layer.label(name)} in {layer.origin}: {shown} is not accepted ({first['msg']})",
         hint=f"it is the {Settings.model_fields[name].description}",
     )
+
+
+def separate_environment(home: Path) -> dict[str, str]:
+    """This process's environment for a child that is to see no sgdb setting but this home."""
+    kept = {name: value for name, value in os.environ.items() if not name.upper().startswith("SGDB_")}
+    return {**kept, "SGDB_HOME": str(home)}

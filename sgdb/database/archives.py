@@ -9,15 +9,16 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zlib
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, Protocol
 
 from sqlalchemy import Connection, insert, select
+from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sgdb.database.ids import IdSource
 from sgdb.database.models import Archive, ArchiveChunk
 from sgdb.errors import ArchiveError, DiskFullError
 
-_CHUNK = 1 << 20  # bytes of compressed data in a row
+_CHUNK = 1 << 20  # bytes of compressed data in a row, and of plain data at a time
 _IN_MEMORY = 1 << 23  # compressed bytes kept in memory before a temporary file is used
 _LEVEL = 4  # half a file's size more is saved by 9, at eight times the time
 
@@ -26,7 +27,7 @@ class Spool:
     """Compresses bytes as they come, beside the reading of a file and before any transaction."""
 
     def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)
+        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         self._compressor = zlib.compressobj(_LEVEL)
 
     def restart(self) -> None:
@@ -40,7 +41,7 @@ class Spool:
         self._put(self._compressor.compress(data))
 
     def finish(self) -> IO[bytes]:
-        """The compressed bytes, from the beginning."""
+        """The compressed bytes, from the beginning; to be called once."""
         self._put(self._compressor.flush())
         self._file.seek(0)
         return self._file
@@ -55,37 +56,27 @@ class Spool:
         except OSError as error:
             raise DiskFullError(
                 f"cannot keep the compressed original: {error.strerror}",
-                hint="make room in the temporary folder, or set TMPDIR to another, then run the command again",
+                hint="make room in the temporary folder, or set TMPDIR to another, and run the command again",
             ) from error
 
 
-class ArchiveInfo(NamedTuple):
-    """An archive without its bytes."""
-
-    id: int
-    sha256: str
-    size_bytes: int
-
-
-def find_archive(connection: Connection, sha256: str) -> int | None:
-    """The id of the archive of this content."""
-    return connection.execute(select(Archive.id).where(Archive.sha256 == sha256)).scalar()
-
-
 def store_archive(connection: Connection, ids: IdSource, spool: Spool, sha256: str, size: int) -> int:
-    """Stores a finished spool unless its content is stored already; returns the archive's id."""
-    found = find_archive(connection, sha256)
+    """Stores what a spool was given, unless its content is stored already; returns the archive's id."""
+    find = select(Archive.id).where(Archive.sha256 == sha256)
+    found = connection.execute(find).scalar()
     if found is not None:
         return found
     (archive_id,) = ids.take(connection, "archives", 1)
     file = spool.finish()
     stored = file.seek(0, 2)
     file.seek(0)
-    connection.execute(
-        insert(Archive).values(
-            id=archive_id, sha256=sha256, size_bytes=size, compression="zlib", stored_bytes=stored
-        )
+    made = connection.execute(
+        upsert(Archive)
+        .values(id=archive_id, sha256=sha256, size_bytes=size, compression="zlib", stored_bytes=stored)
+        .on_conflict_do_nothing(index_elements=["sha256"])
     )
+    if not made.rowcount:  # another command has stored it meanwhile, for another set
+        return connection.execute(find).scalar_one()
     index = 0
     while data := file.read(_CHUNK):
         connection.execute(insert(ArchiveChunk).values(archive_id=archive_id, chunk_index=index, data=data))
@@ -93,47 +84,98 @@ def store_archive(connection: Connection, ids: IdSource, spool: Spool, sha256: s
     return archive_id
 
 
-def write_archive(connection: Connection, archive_id: int, out: BinaryIO) -> ArchiveInfo:
+class ArchiveStream:
+    """An original's bytes, decompressed while they are read.
+
+    Raises ArchiveError, at the latest instead of the end of the file, when they are not, to the byte,
+    what was stored: until then nothing that has been read can be relied on.
+    """
+
+    def __init__(self, connection: Connection, archive_id: int) -> None:
+        self._connection = connection
+        self._id = archive_id
+        row = connection.execute(
+            select(Archive.sha256, Archive.size_bytes, Archive.compression).where(Archive.id == archive_id)
+        ).one()
+        if row.compression != "zlib":
+            raise ArchiveError(
+                f"archive {archive_id} is compressed with {row.compression}, which this sgdb does not know"
+            )
+        self._sha256, self._size = row.sha256, row.size_bytes
+        self._hash = hashlib.sha256()
+        self._expander = zlib.decompressobj()
+        self._pending = b""
+        self._next_chunk = 0
+        self._seen = 0
+        self._ended = False
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes, at least 1 before the end."""
+        while not self._ended:
+            plain = self._expand(size)
+            self._seen += len(plain)
+            if self._seen > self._size:
+                raise self._damaged(f"it holds more than {self._size} bytes")
+            self._hash.update(plain)
+            if self._ended and (self._seen, self._hash.hexdigest()) != (self._size, self._sha256):
+                raise self._damaged(f"its bytes are not those with SHA-256 {self._sha256}")
+            if plain:
+                return plain
+        return b""
+
+    def _expand(self, size: int) -> bytes:
+        """The next bytes, maybe none; notices the end."""
+        if not self._pending:
+            chunk = self._chunk()
+            if chunk is None:
+                self._ended = True
+                rest = self._expander.flush()
+                if not self._expander.eof:
+                    raise self._damaged("its end is missing")
+                return rest
+            self._pending = chunk
+        try:
+            plain = self._expander.decompress(self._pending, size)
+        except zlib.error as error:
+            raise self._damaged(str(error)) from error
+        if self._expander.unused_data:
+            raise self._damaged("there is more after its end")
+        self._pending = self._expander.unconsumed_tail
+        return plain
+
+    def _chunk(self) -> bytes | None:
+        data = self._connection.execute(
+            select(ArchiveChunk.data).where(
+                ArchiveChunk.archive_id == self._id, ArchiveChunk.chunk_index == self._next_chunk
+            )
+        ).scalar()
+        self._next_chunk += 1
+        return None if data is None else bytes(data)
+
+    def _damaged(self, what: str) -> ArchiveError:
+        return ArchiveError(
+            f"archive {self._id} is damaged: {what}",
+            hint="if you still have the file, migrate it again into a fresh database",
+        )
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes, /) -> object:
+        """Takes the next bytes."""
+
+
+def write_archive(connection: Connection, archive_id: int, out: _Sink) -> None:
     """Writes the original bytes to `out`.
 
     Raises ArchiveError when they are not, to the byte, what was stored; `out` is then worthless.
     """
-    row = connection.execute(
-        select(Archive.sha256, Archive.size_bytes, Archive.compression).where(Archive.id == archive_id)
-    ).one()
-    if row.compression != "zlib":
-        raise ArchiveError(
-            f"archive {archive_id} is compressed with {row.compression}, which this sgdb does not know"
-        )
-    digest, size, expander = hashlib.sha256(), 0, zlib.decompressobj()
-    index = 0
-    try:
-        while True:
-            data = connection.execute(
-                select(ArchiveChunk.data).where(
-                    ArchiveChunk.archive_id == archive_id, ArchiveChunk.chunk_index == index
-                )
-            ).scalar()
-            if data is None:
-                break
-            index += 1
-            pending = bytes(data)
-            while pending:
-                plain = expander.decompress(pending, _CHUNK)
-                pending = expander.unconsumed_tail
-                size += len(plain)
-                if size > row.size_bytes:
-                    raise ArchiveError(f"archive {archive_id} holds more than its {row.size_bytes} bytes")
-                digest.update(plain)
-                out.write(plain)
-        plain = expander.flush()
-    except zlib.error as error:
-        raise ArchiveError(f"archive {archive_id} is damaged: {error}") from error
-    digest.update(plain)
-    out.write(plain)
-    size += len(plain)
-    if size != row.size_bytes or digest.hexdigest() != row.sha256:
-        raise ArchiveError(
-            f"archive {archive_id} is damaged: its bytes are not those with SHA-256 {row.sha256}"
-        )
-    return ArchiveInfo(archive_id, row.sha256, size)
+    stream = ArchiveStream(connection, archive_id)
+    while data := stream.read(_CHUNK):
+        out.write(data)
+
+
+def check_archive(connection: Connection, archive_id: int) -> None:
+    """Reads an archive to its end. Raises ArchiveError."""
+    stream = ArchiveStream(connection, archive_id)
+    while stream.read(_CHUNK):
+        pass

@@ -34,8 +34,8 @@ class _LineReader:
         self.error: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
-        parts, have = [self._rest], len(self._rest)
         try:
+            parts, have = [self._rest], len(self._rest)
             while have < size:
                 line = next(self._lines, None)
                 if line is None:
@@ -43,25 +43,29 @@ class _LineReader:
                 raw = line.encode()
                 parts.append(raw)
                 have += len(raw)
+            data = b"".join(parts)
+            self._rest = data[size:]
+            return data[:size]
         except BaseException as error:
             self.error = error
             raise
-        data = b"".join(parts)
-        self._rest = data[size:]
-        return data[:size]
 
 
 def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lines: Iterable[str]) -> None:
     """Copies lines (each one or more rows, with their newlines) into `table`.
 
     What the making of a line raises comes out as it is; the transaction is then lost, as after every
-    failed statement.
+    failed statement. Nothing may be asked of `connection` while lines are made.
     """
     reader = _LineReader(lines)
     with cast("psycopg2.extensions.connection", connection.connection.driver_connection).cursor() as cursor:
         try:
             cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", reader, _READ_SIZE)
-        except psycopg2.Error:
+        except psycopg2.Error as error:
             if reader.error is not None:
                 raise reader.error from None
+            # A signal that came while psycopg2 was sending strikes at the very entry of `read`, before
+            # anything there could keep it.
+            if "KeyboardInterrupt" in str(error):
+                raise KeyboardInterrupt from None
             raise

@@ -1,4 +1,7 @@
-"""What a file says against what the database holds, value by value."""
+"""What a file says against what the database holds, value by value.
+
+The database's side is compared as it stands: somebody may have written there what sgdb never would.
+"""
 
 from __future__ import annotations
 
@@ -21,16 +24,12 @@ class Difference(NamedTuple):
     database: Any
 
     def __str__(self) -> str:
-        where = ", ".join(
-            part
-            for part in (
-                None if self.game_id is None else f"game {self.game_id}",
-                None if self.bot is None else f"bot {self.bot!a}",
-                f"field {self.field}",
-            )
-            if part
-        )
-        return f"{where}: file {self.pickle!a:.200}, database {self.database!a:.200}"
+        where = [f"field {self.field}"]
+        if self.bot is not None:
+            where.insert(0, f"bot {self.bot!a}")
+        if self.game_id is not None:
+            where.insert(0, f"game {self.game_id}")
+        return f"{', '.join(where)}: file {self.pickle!a:.200}, database {self.database!a:.200}"
 
 
 def compare_game(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
@@ -40,21 +39,49 @@ def compare_game(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
         found.extend(_compare_boards(game, stored))
     if game.seed != stored.seed:
         found.append(Difference(game.game_id, None, "seed", game.seed, stored.seed))
-    if game.metadata or stored.metadata:
-        if _without_origin(game.metadata) != _without_origin(stored.metadata):
-            found.append(Difference(game.game_id, None, "metadata", game.metadata, stored.metadata))
+    if game.metadata != stored.metadata or game.metadata:
+        ours, theirs = _without_origin(game.metadata), _without_origin(stored.metadata)
+        if not _same(ours, theirs):
+            found.append(Difference(game.game_id, None, "metadata", ours, theirs))
     return found
 
 
-def _without_origin(metadata: dict[str, Any] | None) -> dict[str, Any]:
+def compare_result(key: str, row: BotPerformance, stored: StoredResult) -> list[Difference]:
+    """The differences between a file's result and the stored one; usually none."""
+    found: list[Difference] = []
+    if row[2:6] != stored[1:5]:
+        for field in _RESULT_FIELDS:
+            ours, theirs = getattr(row, field), getattr(stored, field)
+            if ours != theirs:
+                found.append(Difference(row.game_id, key, field, ours, theirs))
+    metadata = stored_metadata(key, row)
+    if metadata is None and stored.metadata is None:
+        return found
+    if not _same(metadata, stored.metadata):
+        name = stored.metadata.get("bot_name", key) if isinstance(stored.metadata, dict) else key
+        if name != row.bot_name:
+            found.append(Difference(row.game_id, key, "bot_name", row.bot_name, name))
+        else:
+            found.append(Difference(row.game_id, key, "metadata", metadata, stored.metadata))
+    return found
+
+
+def _same(ours: Any, theirs: Any) -> bool:
+    """Whether two JSON values are the same; unlike in Python, 1, 1.0 and true are three values."""
+    return ours == theirs and json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
+
+
+def _without_origin(metadata: Any) -> Any:
     """How a board came into the database is no value of the board."""
-    return {key: value for key, value in (metadata or {}).items() if key != "origin"}
+    if isinstance(metadata, dict) and "origin" in metadata:
+        return {name: value for name, value in metadata.items() if name != "origin"} or None
+    return metadata
 
 
 def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
     """Cell by cell; the same board written with other blanks is the same."""
     ours, theirs = game.cells, json.loads(stored.board)
-    if ours == theirs:
+    if _same(ours, theirs):
         return []
     same_shape = (
         type(theirs) is list
@@ -67,23 +94,5 @@ def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
         Difference(game.game_id, None, f"board[{r}][{c}]", cell, theirs[r][c])
         for r, row in enumerate(ours)
         for c, cell in enumerate(row)
-        if cell != theirs[r][c]
+        if not _same(cell, theirs[r][c])
     ]
-
-
-def compare_result(key: str, row: BotPerformance, stored: StoredResult) -> list[Difference]:
-    """The differences between a file's result and the stored one; usually none."""
-    found = []
-    if row[2:6] != stored[1:5]:
-        for field in _RESULT_FIELDS:
-            ours, theirs = getattr(row, field), getattr(stored, field)
-            if ours != theirs:
-                found.append(Difference(row.game_id, key, field, ours, theirs))
-    ours = stored_metadata(key, row)
-    if ours != stored.metadata:
-        name = (stored.metadata or {}).get("bot_name", key)
-        if name != row.bot_name:
-            found.append(Difference(row.game_id, key, "bot_name", row.bot_name, name))
-        else:
-            found.append(Difference(row.game_id, key, "metadata", ours, stored.metadata))
-    return found

@@ -1,4 +1,4 @@
-"""Taking one file's rows into a benchmark set, inside the caller's transaction.
+"""Taking one file's rows into a benchmark set, inside the caller's transaction and behind the set's lock.
 
 What is already there is compared; what is missing is copied in; a value that differs is a conflict that
 refuses the file. Whether something is missing is decided by looking at the rows.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from sqlalchemy import Connection
 
@@ -21,7 +22,6 @@ from sgdb.database.sets import (
     fetch_results,
     find_bots,
     find_set,
-    lock_set,
     make_bots,
     make_set,
     stored_metadata,
@@ -79,16 +79,11 @@ class Intake:
     @property
     def wrote(self) -> bool:
         """Whether anything was changed."""
-        return (
-            self.is_new
-            or self.extended
-            or bool(self.games.inserted or self.regenerated.inserted or self.results.inserted)
-        )
+        return self.extended or self._source is not None
 
     def open(self) -> None:
-        """Locks the set until the end of the transaction, finds or makes it, and finds the bots."""
+        """Finds or makes the set and the bots. Raises ConflictError."""
         contents = self._contents
-        lock_set(self._connection, contents.config, contents.base_seed)
         found = find_set(self._connection, contents.config, contents.base_seed)
         if found is None:
             self.is_new = True
@@ -143,7 +138,7 @@ class Intake:
     ) -> Iterator[str]:
         set_id = self.set_id
         for batch in batches:
-            keys = [key for _, key in zip(batch, ids, strict=False)]
+            keys = list(islice(ids, len(batch)))
             self._remember(batch, keys)
             tally.inserted += len(batch)
             yield "".join(
@@ -164,7 +159,7 @@ class Intake:
     def add_results(self, batches: Iterable[tuple[str, list[BotPerformance]]], total: int) -> None:
         """Results in batches of one key each, `total` at most. Their games are there already."""
         if self.is_new:
-            self._copy_results(batches, total)
+            self._copy_results(batches, total, self._keys)
             return
         for key, batch in batches:
             bot_id = self._bots[key]
@@ -181,30 +176,34 @@ class Intake:
                 self.results.identical += 1
             if missing:
                 keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
-                for index, game_key in keys.items():
-                    self._keys.add_run(index, [game_key])
-                self._copy_results([(key, missing)], len(missing))
-                self._keys = GameKeys()
+                self._copy_results([(key, missing)], len(missing), keys)
 
-    def _copy_results(self, batches: Iterable[tuple[str, list[BotPerformance]]], total: int) -> None:
+    def _copy_results(
+        self,
+        batches: Iterable[tuple[str, list[BotPerformance]]],
+        total: int,
+        game_keys: GameKeys | dict[int, int],
+    ) -> None:
         ids, source = self._ids.take(self._connection, "game_results", total), self.source
-        copy_lines(
-            self._connection, "game_results", _RESULT_COLUMNS, self._result_lines(batches, ids, source)
-        )
+        lines = self._result_lines(batches, ids, source, game_keys)
+        copy_lines(self._connection, "game_results", _RESULT_COLUMNS, lines)
 
     def _result_lines(
-        self, batches: Iterable[tuple[str, list[BotPerformance]]], ids: Iterator[int], source: int
+        self,
+        batches: Iterable[tuple[str, list[BotPerformance]]],
+        ids: Iterator[int],
+        source: int,
+        game_keys: GameKeys | dict[int, int],
     ) -> Iterator[str]:
-        game_keys = self._keys
         for key, batch in batches:
             bot_id = self._bots[key]
             self.results.inserted += len(batch)
             yield "".join(
                 [
-                    f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t{row.singles_remaining}\t"
-                    f"{row.moves_made}\t{'t' if row.completed else 'f'}\t{json_cell(stored_metadata(key, row))}\t"
-                    f"{source}\n"
-                    for row, row_id in zip(batch, ids, strict=False)
+                    f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t"
+                    f"{row.singles_remaining}\t{row.moves_made}\t{'t' if row.completed else 'f'}\t"
+                    f"{json_cell(stored_metadata(key, row))}\t{source}\n"
+                    for row, row_id in zip(batch, islice(ids, len(batch)), strict=True)
                 ]
             )
 

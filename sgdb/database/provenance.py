@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,7 +27,12 @@ class SourceRow(NamedTuple):
 
 def path_text(path: Path) -> str:
     """An absolute path as text that PostgreSQL can hold, whatever bytes its name consists of."""
-    return os.fsencode(path.absolute()).decode("utf-8", "backslashreplace")
+    return _storable(str(path.absolute()))
+
+
+def _storable(text: str) -> str:
+    """Text in which those bytes of a file's name that are no UTF-8 are written as escapes."""
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def make_run(connection: Connection, ids: IdSource, kind: str, options: dict[str, Any]) -> int:
@@ -44,16 +49,60 @@ def finish_run(connection: Connection, run_id: int, status: str) -> None:
     connection.execute(update(Run).where(Run.id == run_id).values(status=status, finished_at=func.now()))
 
 
-def make_source_file(connection: Connection, ids: IdSource, run_id: int, path: Path, **values: Any) -> int:
-    """A new row of source_files; `values` are its further columns."""
+def make_source_file(
+    connection: Connection, ids: IdSource, run_id: int, path: Path, *, sha256: str, size_bytes: int
+) -> int:
+    """A new row of source_files, whose other columns `complete_source_file` fills in; returns its id."""
     (source_id,) = ids.take(connection, "source_files", 1)
-    connection.execute(insert(SourceFile).values(id=source_id, run_id=run_id, path=path_text(path), **values))
+    connection.execute(
+        insert(SourceFile).values(
+            id=source_id,
+            run_id=run_id,
+            path=path_text(path),
+            sha256=sha256,
+            size_bytes=size_bytes,
+            status="migrated",
+        )
+    )
     return source_id
 
 
 def complete_source_file(connection: Connection, source_id: int, **values: Any) -> None:
     """Fills in what was not known yet when the row was made."""
     connection.execute(update(SourceFile).where(SourceFile.id == source_id).values(**values))
+
+
+def record_rejection(
+    connection: Connection,
+    ids: IdSource,
+    run_id: Callable[[], int],
+    path: Path,
+    sha256: str | None,
+    error: str,
+    counts: dict[str, Any],
+) -> None:
+    """Writes down that a file was refused, unless the same refusal of the same file is on record."""
+    same_bytes = SourceFile.sha256.is_(None) if sha256 is None else SourceFile.sha256 == sha256
+    query = select(SourceFile.id).where(
+        SourceFile.status == "rejected",
+        SourceFile.path == path_text(path),
+        SourceFile.error == _storable(error),
+        same_bytes,
+    )
+    if connection.execute(query.limit(1)).first() is not None:
+        return
+    (source_id,) = ids.take(connection, "source_files", 1)
+    connection.execute(
+        insert(SourceFile).values(
+            id=source_id,
+            run_id=run_id(),
+            path=path_text(path),
+            sha256=sha256,
+            status="rejected",
+            error=_storable(error),
+            counts=counts,
+        )
+    )
 
 
 def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
@@ -63,18 +112,6 @@ def is_registered(connection: Connection, sha256: str, set_id: int, *, with_arch
     )
     if with_archive:
         query = query.where(SourceFile.archive_id.is_not(None))
-    return connection.execute(query.limit(1)).first() is not None
-
-
-def is_rejection_recorded(connection: Connection, path: Path, sha256: str | None, error: str) -> bool:
-    """Whether the same refusal of the same file is on record."""
-    same_bytes = SourceFile.sha256.is_(None) if sha256 is None else SourceFile.sha256 == sha256
-    query = select(SourceFile.id).where(
-        SourceFile.status == "rejected",
-        SourceFile.path == path_text(path),
-        SourceFile.error == error,
-        same_bytes,
-    )
     return connection.execute(query.limit(1)).first() is not None
 
 
@@ -98,9 +135,29 @@ def sources(
         query = query.where(SourceFile.benchmark_set_id == set_id)
     if sha256 is not None:
         query = query.where(SourceFile.sha256 == sha256)
-    return [SourceRow(*row[:-1], Contents.from_json(row.contents)) for row in connection.execute(query)]
+    return [
+        SourceRow(
+            row.id,
+            row.path,
+            row.sha256,
+            row.benchmark_set_id,
+            row.archive_id,
+            Contents.from_json(row.contents),
+        )
+        for row in connection.execute(query)
+    ]
 
 
 def set_ids(connection: Connection) -> list[int]:
     """All benchmark sets."""
     return list(connection.execute(select(BenchmarkSet.id).order_by(BenchmarkSet.id)).scalars())
+
+
+def last_run(connection: Connection) -> dict[str, Any] | None:
+    """The newest run: id, kind, status, and when it started, as ISO 8601."""
+    row = connection.execute(
+        select(Run.id, Run.kind, Run.status, Run.started_at).order_by(Run.id.desc()).limit(1)
+    ).first()
+    if row is None:
+        return None
+    return {**row._mapping, "started_at": row.started_at.isoformat(timespec="seconds")}

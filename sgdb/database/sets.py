@@ -5,15 +5,16 @@ Everything here works inside the caller's transaction and commits nothing.
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
+from typing import cast as typed
 
 from sqlalchemy import (
     ARRAY,
     Connection,
     Integer,
+    Table,
     Text,
     and_,
     any_,
@@ -21,13 +22,13 @@ from sqlalchemy import (
     cast,
     insert,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
+from sgdb.errors import ConflictError, NotFoundError
 from sgdb.records import BotPerformance, GameConfig
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
@@ -60,13 +61,6 @@ class StoredResult(NamedTuple):
     source_file_id: int | None
 
 
-def lock_set(connection: Connection, config: GameConfig, base_seed: int) -> None:
-    """Waits for the advisory lock on (config, base_seed) and keeps it until the transaction ends."""
-    name = f"sgdb set {config} {base_seed}".encode()
-    key = int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), "big", signed=True)
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
-
-
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
     """Id and num_games of the set with this config and base seed; of several, the largest."""
     row = connection.execute(
@@ -92,7 +86,7 @@ def make_set(
     num_games: int,
     source_file_id: int,
 ) -> int:
-    """A new benchmark set, and its config if that is new too; returns its id."""
+    """A new benchmark set, and its config if that is new too; returns its id. Raises ConflictError."""
     (set_id,) = ids.take(connection, "benchmark_sets", 1)
     connection.execute(
         insert(BenchmarkSet).values(
@@ -133,9 +127,15 @@ def _config_id(connection: Connection, ids: IdSource, config: GameConfig, source
             name=str(config),
             source_file_id=source_file_id,
         )
-        .on_conflict_do_nothing(index_elements=["num_rows", "num_cols", "num_colors"])
+        .on_conflict_do_nothing()
     )
-    return connection.execute(find).scalar_one()
+    found = connection.execute(find).scalar()
+    if found is None:
+        raise ConflictError(
+            f"the database has a board config named {str(config)!a} with other numbers",
+            hint="see table game_configs: sgdb itself never changes a row there",
+        )
+    return found
 
 
 def find_bots(connection: Connection, names: Iterable[str]) -> dict[str, int]:
@@ -159,7 +159,8 @@ def make_bots(connection: Connection, ids: IdSource, names: Sequence[str], sourc
             }
         )
     if rows:
-        connection.execute(upsert(Bot.__table__).on_conflict_do_nothing(index_elements=["name"]), rows)
+        bots = typed("Table", Bot.__table__)
+        connection.execute(upsert(bots).on_conflict_do_nothing(index_elements=["name"]), rows)
 
 
 def describe_bot(name: str) -> tuple[str | None, dict[str, Any] | None]:
@@ -232,3 +233,32 @@ def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> d
         )
     )
     return {row.game_index: row.id for row in rows}
+
+
+class StoredSet(NamedTuple):
+    """A benchmark_sets row with its config."""
+
+    id: int
+    config: GameConfig
+    base_seed: int
+    num_games: int
+
+
+def describe_set(connection: Connection, set_id: int) -> StoredSet:
+    """The set with this id. Raises NotFoundError."""
+    row = connection.execute(
+        select(
+            BenchmarkSet.id,
+            BenchmarkSet.base_seed,
+            BenchmarkSet.num_games,
+            GameConfigRow.num_rows,
+            GameConfigRow.num_cols,
+            GameConfigRow.num_colors,
+        )
+        .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
+        .where(BenchmarkSet.id == set_id)
+    ).first()
+    if row is None:
+        raise NotFoundError(f"there is no benchmark set {set_id}", hint="list them with `sgdb query sets`")
+    config = GameConfig(row.num_rows, row.num_cols, row.num_colors)
+    return StoredSet(row.id, config, row.base_seed, row.num_games)

@@ -1,1 +1,1 @@
-"""One module a command: an options dataclass in, a result dataclass out. Nothing here prints, asks or exits."""
+"""One module a command: options in, a result out, both dataclasses. Nothing here prints, asks or exits."""

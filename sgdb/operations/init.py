@@ -9,8 +9,10 @@ from typing import Any
 
 from sqlalchemy import URL, Engine
 
+from sgdb.database.creation import create_database
 from sgdb.database.engine import database_url, describe, make_engine, require_supported, transaction
-from sgdb.database.schema import SchemaStatus, create_database, require_current, state, upgrade
+from sgdb.database.revisions import SchemaStatus, require_current, state
+from sgdb.database.schema import upgrade
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import DatabaseMissingError
 from sgdb.progress import Progress, Silent
@@ -78,9 +80,7 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
     data_folder = str(embedded.data_folder) if embedded else None
     is_new = embedded is not None and _is_absent(embedded)
     if options.check and is_new:
-        return InitResult(
-            f"embedded server in {settings.home}", data_folder, to_do=(_SET_UP, _CREATE_TABLES)
-        )
+        return InitResult(f"embedded server in {settings.home}", data_folder, to_do=(_SET_UP, _CREATE_TABLES))
     url = database_url(settings, on_notice=progress.notice)
     if options.check:
         revision, to_do = _check(url, settings)

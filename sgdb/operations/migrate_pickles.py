@@ -3,42 +3,43 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import Spool, store_archive
-from sgdb.database.engine import transaction
-from sgdb.database.ids import DryRunIds, IdSource, SequenceIds
 from sgdb.database.intake import Intake
 from sgdb.database.provenance import (
     complete_source_file,
-    finish_run,
     is_registered,
-    is_rejection_recorded,
-    make_run,
     make_source_file,
+    path_text,
+    record_rejection,
 )
+from sgdb.database.runs import AnyRun, DryRun, RealRun
 from sgdb.errors import (
     ConfigError,
     ConflictError,
     FileAccessError,
     InputRefusedError,
-    NotAPickleError,
+    NotFoundError,
     SgdbError,
 )
-from sgdb.pickles.files import FileSource, find_files, what_it_is
+from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile, Results
+from sgdb.pickles.selection import Selection, select_files
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, GameSnapshot
 from sgdb.settings import Settings
 
-KIND = "migrate-pickles"
+_GAME_COUNTS = ("read", "inserted", "identical", "rejected", "regenerated")
+_RESULT_COUNTS = ("read", "inserted", "identical", "rejected")
+_STATUSES = ("migrated", "identical", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,8 @@ class FileReport:
     config: dict[str, int] | None = None
     base_seed: int | None = None
     num_games: int | None = None
-    games: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("read", "inserted", "identical", "rejected", "regenerated"), 0)
-    )
-    results: dict[str, int] = field(
-        default_factory=lambda: dict.fromkeys(("read", "inserted", "identical", "rejected"), 0)
-    )
+    games: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_GAME_COUNTS, 0))
+    results: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_RESULT_COUNTS, 0))
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     refusal: SgdbError | None = None
@@ -114,12 +111,17 @@ class FileReport:
         repeated = sum(len(runs) - len(runs.distinct()) for _, runs in contents.results)
         self.results["inserted"] = intake.results.inserted
         self.results["identical"] = intake.results.identical + repeated
+        self.status = "migrated" if intake.wrote else "identical"
+        # A dry run's keys are negative, and gone when it is over.
+        self.benchmark_set_id = intake.set_id if intake.set_id > 0 else None
+        self.notes = file.notes
 
     def _refuse(self, error: SgdbError) -> None:
         self.status = "rejected"
         self.refusal = error
         self.error = f"{self.path.name}: {error.message}"
         self.benchmark_set_id = None
+        self.notes = []
         for counts in (self.games, self.results):
             read = counts["read"]
             counts.update(dict.fromkeys(counts, 0))
@@ -128,29 +130,24 @@ class FileReport:
 
 @dataclass(frozen=True, slots=True)
 class MigratePicklesResult:
-    """What a run did. `skipped` are files that are no pickles, with the reason."""
+    """What a run did."""
 
     run_id: int | None
     dry_run: bool
     seconds: float
     files: list[FileReport]
-    skipped: list[tuple[Path, str]]
+    selection: Selection
     interrupted: bool
-    single_file: bool
 
     @property
     def totals(self) -> dict[str, dict[str, int]]:
         """Sums over all files."""
-        sums: dict[str, dict[str, int]] = {
-            kind: {
-                name: sum(getattr(report, kind)[name] for report in self.files)
-                for name in getattr(FileReport(Path()), kind)
-            }
-            for kind in ("games", "results")
+        reports = self.files
+        return {
+            "games": {name: sum(report.games[name] for report in reports) for name in _GAME_COUNTS},
+            "results": {name: sum(report.results[name] for report in reports) for name in _RESULT_COUNTS},
+            "files": {status: sum(report.status == status for report in reports) for status in _STATUSES},
         }
-        statuses = ("migrated", "identical", "rejected")
-        sums["files"] = {status: sum(report.status == status for report in self.files) for status in statuses}
-        return sums
 
     @property
     def exit_code(self) -> int:
@@ -161,7 +158,7 @@ class MigratePicklesResult:
         rejected = [report.refusal for report in self.files if report.refusal is not None]
         if not rejected:
             return 0
-        if self.single_file and not isinstance(rejected[0], ConflictError):
+        if self.selection.single and not isinstance(rejected[0], ConflictError):
             return rejected[0].exit_code
         return 1
 
@@ -172,7 +169,7 @@ class MigratePicklesResult:
             "dry_run": self.dry_run,
             "seconds": round(self.seconds, 3),
             "files": [report.to_json() for report in self.files],
-            "skipped": [{"path": str(path), "reason": reason} for path, reason in self.skipped],
+            "skipped": self.selection.to_json(),
             "interrupted": self.interrupted,
             "totals": self.totals,
         }
@@ -190,20 +187,34 @@ def migrate_pickles(
     progress = progress or Silent()
     started = time.monotonic()
     paths = _paths(options, settings, progress)
-    files, skipped, reports = _select(paths, options)
+    selection = select_files(paths, recursive=options.recursive, only=options.only)
+    reports = []
+    for path, error in selection.refused:
+        reports.append(report := FileReport(path))
+        report._refuse(error)
+
+    def on_wait() -> None:
+        progress.notice("waiting for another command that is at work on the same benchmark set")
+
+    run: AnyRun
     with ready_engine(settings, progress.notice) as engine:
-        run = _DryRun(engine, settings) if options.dry_run else _Run(engine, settings, options)
-        migration = _Migration(options, run, progress, reports)
-        interrupted = migration.go(files)
-    single = len(paths) == 1 and not paths[0].is_dir()
+        if options.dry_run:
+            run = DryRun(engine, lock_timeout=settings.lock_timeout, on_wait=on_wait)
+        else:
+            recorded = {
+                "paths": [path_text(path) for path in paths],
+                "set_base_seed": options.set_base_seed,
+                "archive": options.archive,
+            }
+            run = RealRun(engine, lock_timeout=settings.lock_timeout, options=recorded, on_wait=on_wait)
+        interrupted = _Migration(options, run, progress, reports).go(selection.files)
     return MigratePicklesResult(
         run_id=run.committed_id,
         dry_run=options.dry_run,
         seconds=time.monotonic() - started,
         files=sorted(reports, key=lambda report: report.path),
-        skipped=skipped,
+        selection=selection,
         interrupted=interrupted,
-        single_file=single,
     )
 
 
@@ -219,133 +230,9 @@ def _paths(options: MigratePicklesOptions, settings: Settings, progress: Progres
     return (settings.pickle_dir,)
 
 
-def _select(
-    paths: Iterable[Path], options: MigratePicklesOptions
-) -> tuple[list[Path], list[tuple[Path, str]], list[FileReport]]:
-    """The pickles to read, what is skipped and why, and reports of files refused at first sight.
-
-    In a folder, what is no pickle is skipped; a file that was named itself is refused.
-    """
-    files: list[Path] = []
-    skipped: list[tuple[Path, str]] = []
-    reports: list[FileReport] = []
-    seen: set[Path] = set()
-    for path in paths:
-        named = not path.is_dir()
-        for found in find_files(path, recursive=options.recursive, only=options.only):
-            if (resolved := found.resolve()) in seen:
-                continue
-            seen.add(resolved)
-            try:
-                reason = what_it_is(FileSource(found))
-            except NotAPickleError as error:
-                reason = error.message
-            except FileAccessError as error:
-                reports.append(report := FileReport(found))
-                report._refuse(error)
-                continue
-            if reason is None:
-                files.append(found)
-            elif named:
-                reports.append(report := FileReport(found))
-                report._refuse(NotAPickleError(f"not a pickle: {reason}"))
-            else:
-                skipped.append((found, reason))
-    return files, skipped, reports
-
-
-class _Run:
-    """Real transactions, and a row in `runs` as soon as there is something to write down."""
-
-    def __init__(self, engine: Engine, settings: Settings, options: MigratePicklesOptions) -> None:
-        self.ids: IdSource = SequenceIds()
-        self.committed_id: int | None = None
-        self._engine = engine
-        self._lock_timeout = settings.lock_timeout
-        self._options = {
-            "paths": [str(path) for path in options.paths],
-            "set_base_seed": options.set_base_seed,
-            "archive": options.archive,
-        }
-        self._pending_id: int | None = None
-
-    def id(self, connection: Connection) -> int:
-        """The run's id; its row is made in the transaction that first needs it."""
-        run_id = self.committed_id or self._pending_id
-        if run_id is None:
-            run_id = self._pending_id = make_run(connection, self.ids, KIND, self._options)
-        return run_id
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One file's transaction."""
-        self._pending_id = None
-        with transaction(self._engine, lock_timeout=self._lock_timeout) as connection:
-            yield connection
-        self.committed_id = self.committed_id or self._pending_id
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Around all files."""
-        status = "failed"
-        try:
-            yield
-            status = "done"
-        except KeyboardInterrupt:
-            status = "interrupted"
-            raise
-        finally:
-            if self.committed_id is not None:
-                with transaction(self._engine) as connection:
-                    finish_run(connection, self.committed_id, status)
-
-
-class _DryRun:
-    """The same in one transaction, with a savepoint a file, and a rollback at the end."""
-
-    def __init__(self, engine: Engine, settings: Settings) -> None:
-        self.ids: IdSource = DryRunIds()
-        self.committed_id: int | None = None
-        self._engine = engine
-        self._lock_timeout = settings.lock_timeout
-        self._connection: Connection
-        self._run_id: int | None = None
-
-    def id(self, connection: Connection) -> int:
-        """The id of a run that will never have been."""
-        if self._run_id is None:
-            self._run_id = make_run(connection, self.ids, KIND, {})
-        return self._run_id
-
-    @contextmanager
-    def transaction(self) -> Iterator[Connection]:
-        """One file's savepoint."""
-        before = self._run_id
-        try:
-            with self._connection.begin_nested():
-                yield self._connection
-        except BaseException:
-            self._run_id = before  # the row went with the savepoint
-            raise
-
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Around all files."""
-        with transaction(self._engine, lock_timeout=self._lock_timeout) as connection:
-            self._connection = connection
-            try:
-                yield
-            finally:
-                connection.get_transaction().rollback()  # type: ignore[union-attr]
-
-
 class _Migration:
     def __init__(
-        self,
-        options: MigratePicklesOptions,
-        run: _Run | _DryRun,
-        progress: Progress,
-        reports: list[FileReport],
+        self, options: MigratePicklesOptions, run: AnyRun, progress: Progress, reports: list[FileReport]
     ) -> None:
         self._options = options
         self._run = run
@@ -357,48 +244,60 @@ class _Migration:
         options, progress = self._options, self._progress
         if options.fail_fast and self._reports:
             return False
-        # Every file is gone over twice.
-        progress.start(sum(2 * path.stat().st_size for path in files), "B")
+        done = 0
+        progress.start(sum(map(_work, files)), "B")
         try:
             with self._run.whole():
                 for path in files:
                     report = FileReport(path)
-                    self._file(path, report)
+                    self._file(report)
                     self._reports.append(report)
+                    done += 1
                     if options.fail_fast and report.status == "rejected":
                         break
         except KeyboardInterrupt:
             return True
+        except SgdbError:
+            if done and not options.dry_run:
+                progress.notice(f"{done} of {len(files)} files were done before; what they brought is kept")
+            raise
         finally:
             progress.finish()
         return False
 
-    def _file(self, path: Path, report: FileReport) -> None:
-        progress, spool, done = self._progress, Spool(), 0
+    def _file(self, report: FileReport) -> None:
+        path, spool, done = report.path, Spool(), 0
 
         def on_bytes(count: int) -> None:
             nonlocal done
             done += count
-            progress.advance(count, path.name)
+            self._progress.advance(count, path.name)
 
         try:
-            copy = spool if self._options.archive else None
             file = LegacyFile.read(
-                FileSource(path), base_seed=self._options.set_base_seed, copy=copy, on_bytes=on_bytes
+                FileSource(path),
+                base_seed=self._options.set_base_seed,
+                copy=spool if self._options.archive else None,
+                on_bytes=on_bytes,
             )
             report._describe(file)
             with self._run.transaction() as connection:
+                self._run.lock(connection, file.contents)
                 self._take(connection, file, spool, report, on_bytes)
-            report.notes = file.notes
-        except (InputRefusedError, FileAccessError) as error:
+        except (InputRefusedError, FileAccessError, NotFoundError) as error:
             report._refuse(error)
             self._record_rejection(report)
         finally:
             spool.close()
-            progress.advance(max(2 * path.stat().st_size - done, 0) if path.exists() else 0, path.name)
+        self._progress.advance(max(_work(path) - done, 0), path.name)
 
     def _take(
-        self, connection: Connection, file: LegacyFile, spool: Spool, report: FileReport, on_bytes: Any
+        self,
+        connection: Connection,
+        file: LegacyFile,
+        spool: Spool,
+        report: FileReport,
+        on_bytes: Callable[[int], None],
     ) -> None:
         """One file's rows, original and bookkeeping, inside its transaction."""
         run, archive, contents = self._run, self._options.archive, file.contents
@@ -411,7 +310,6 @@ class _Migration:
                 report.path,
                 sha256=file.sha256,
                 size_bytes=file.size,
-                status="migrated",
             )
 
         intake = Intake(connection, run.ids, contents, make_source)
@@ -422,8 +320,6 @@ class _Migration:
             intake.add_games(_batched(file.regenerated()), len(file.missing), intake.regenerated)
         intake.add_results(parts.results(), sum(len(runs.distinct()) for _, runs in contents.results))
         report._count(file, intake)
-        report.status = "migrated" if intake.wrote else "identical"
-        report.benchmark_set_id = None if intake.set_id < 0 else intake.set_id
         if intake.wrote or not is_registered(connection, file.sha256, intake.set_id, with_archive=archive):
             archive_id = (
                 store_archive(connection, run.ids, spool, file.sha256, file.size) if archive else None
@@ -436,25 +332,31 @@ class _Migration:
                 archive_id=archive_id,
                 contents=contents.to_json(),
                 counts={"games": report.games, "results": report.results},
-                notes=file.notes,
+                notes=report.notes,
             )
 
     def _record_rejection(self, report: FileReport) -> None:
         """Writes down that a file was refused, once."""
-        with self._run.transaction() as connection:
-            assert report.error is not None
-            if is_rejection_recorded(connection, report.path, report.sha256, report.error):
-                return
-            make_source_file(
+        run = self._run
+        assert report.error is not None
+        with run.transaction() as connection:
+            record_rejection(
                 connection,
-                self._run.ids,
-                self._run.id(connection),
+                run.ids,
+                lambda: run.id(connection),
                 report.path,
-                sha256=report.sha256,
-                status="rejected",
-                error=report.error,
-                counts={"games": report.games, "results": report.results},
+                report.sha256,
+                report.error,
+                {"games": report.games, "results": report.results},
             )
+
+
+def _work(path: Path) -> int:
+    """Bytes to be read of this file, which is gone over twice."""
+    try:
+        return 2 * path.stat().st_size
+    except OSError:  # it has vanished, or its folder is closed to us: reading it will say so
+        return 0
 
 
 class _Parts:
@@ -475,20 +377,14 @@ class _Parts:
 
     def results(self) -> Iterator[tuple[str, list[BotPerformance]]]:
         """All results."""
-        part = self._first_results
+        part: Games | Results | None = self._first_results
         while part is not None:
+            assert isinstance(part, Results), "games come before all results"
             if part.rows:
                 yield part.key, part.rows
-            following = next(self._rows, None)
-            part = following if isinstance(following, Results) else None
+            part = next(self._rows, None)
 
 
 def _batched(games: Iterator[GameSnapshot], size: int = 1000) -> Iterator[list[GameSnapshot]]:
-    batch: list[GameSnapshot] = []
-    for game in games:
-        batch.append(game)
-        if len(batch) == size:
-            yield batch
-            batch = []
-    if batch:
+    while batch := list(islice(games, size)):
         yield batch

@@ -66,4 +66,7 @@ def server(action: ServerAction, settings: Settings, progress: Progress | None =
                 progress.notice(notice)
     elif action is ServerAction.STOP:
         changed = embedded.stop()
-    return ServerResult(embedded.status(), embedded.data_folder.exists(), changed)
+    status = embedded.status()
+    # An empty folder counts as none: the server would be set up in it.
+    exists = status.running or (embedded.data_folder.is_dir() and any(embedded.data_folder.iterdir()))
+    return ServerResult(status, exists, changed)

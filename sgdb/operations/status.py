@@ -16,8 +16,9 @@ from sgdb.database.engine import (
     transaction,
 )
 from sgdb.database.provenance import last_run
-from sgdb.database.schema import SchemaStatus, row_counts, sizes, state
+from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.server import EmbeddedServer
+from sgdb.database.sizes import row_counts, sizes
 from sgdb.errors import DatabaseMissingError, UnsupportedServerError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings

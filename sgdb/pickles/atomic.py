@@ -40,6 +40,14 @@ def atomic_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
         raise file_error(error, f"cannot write {path}") from error
 
 
+def make_folder(path: Path) -> None:
+    """Makes a folder, and those above it, if it is not there. Raises FileAccessError or DiskFullError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise file_error(error, f"cannot make the folder {path}") from error
+
+
 def file_error(error: OSError, what: str) -> DiskFullError | FileAccessError:
     """The sgdb error for an operating-system error while writing."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

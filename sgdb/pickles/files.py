@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Protocol
 
 from sgdb.errors import FileAccessError, NotAPickleError, NotFoundError
-from sgdb.pickles.parser import ByteStream
+from sgdb.pickles.window import ByteStream
 
 _HEAD = 512  # bytes looked at to tell what a file is
+_OLD_TORCH = bytes.fromhex("80 02 8a 0a 6c fc 9c 46 f9 20 6a a8 50 19")  # torch's own magic number, pickled
 
 
 class HashedStream:
@@ -52,6 +53,23 @@ class Source(Protocol):
         """The bytes from the beginning."""
 
 
+class _File:
+    """An open file whose errors are sgdb's."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self._descriptor = descriptor
+        self._path = path
+
+    def read(self, size: int, /) -> bytes:
+        """Up to `size` bytes."""
+        try:
+            return os.read(self._descriptor, size)
+        except OSError as error:
+            raise FileAccessError(
+                f"cannot read {self._path}: {error.strerror}", hint="check the disk that the file is on"
+            ) from error
+
+
 class FileSource:
     """A file on disk. Only regular files are opened, and opening never waits (as it would for a pipe)."""
 
@@ -61,30 +79,37 @@ class FileSource:
 
     @contextmanager
     def open(self) -> Iterator[ByteStream]:
-        """The bytes from the beginning. Raises FileAccessError, NotFoundError or NotAPickleError."""
+        """The bytes from the beginning. Raises FileAccessError, NotFoundError or NotAPickleError; reading
+        raises FileAccessError."""
         try:
             descriptor = os.open(
                 self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             )
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError):  # a path with a NUL is a ValueError
             raise NotFoundError(f"no such file: {self.path}", hint="check the path") from None
         except OSError as error:
             raise FileAccessError(
                 f"cannot open {self.path}: {error.strerror}", hint="check the file's permissions"
             ) from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
+        try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise NotAPickleError("not a regular file")
-            yield file
+            yield _File(descriptor, self.path)
+        finally:
+            os.close(descriptor)
 
 
 def find_files(path: Path, *, recursive: bool, only: str | None) -> list[Path]:
     """The files that `path` stands for: itself, or a folder's files (and those below, if `recursive`),
-    sorted. `only` is a glob for names. Links to folders are not followed. Raises NotFoundError or
-    FileAccessError."""
-    if not path.exists():
-        raise NotFoundError(f"no such file or folder: {path}", hint="check the path")
-    if not path.is_dir():
+    sorted. `only` is a glob for names. Links to folders are not followed, and files that sgdb is still
+    writing are passed over. Raises NotFoundError or FileAccessError."""
+    try:
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        raise NotFoundError(f"no such file or folder: {path}", hint="check the path") from None
+    except OSError as error:
+        raise FileAccessError(f"cannot open {path}: {error.strerror}", hint="check its permissions") from None
+    if not is_folder:
         return [path] if only is None or fnmatch(path.name, only) else []
     found: list[Path] = []
 
@@ -94,11 +119,15 @@ def find_files(path: Path, *, recursive: bool, only: str | None) -> list[Path]:
     for folder, folders, names in os.walk(path, onerror=fail):
         if not recursive:
             folders.clear()
-        found.extend(Path(folder, name) for name in names if only is None or fnmatch(name, only))
+        found.extend(
+            Path(folder, name)
+            for name in names
+            if (only is None or fnmatch(name, only)) and not (name[0] == "." and name.endswith(".part"))
+        )
     return sorted(found)
 
 
-def what_it_is(source: FileSource) -> str | None:
+def what_it_is(source: Source) -> str | None:
     """None for a pickle of protocol 2 or later; otherwise the reason why it is not taken for one."""
     with source.open() as stream:
         return reason_not_pickle(stream.read(_HEAD))
@@ -113,6 +142,8 @@ def looks_like_old_pickle(head: bytes) -> bool:
 
 def reason_not_pickle(head: bytes) -> str | None:
     """Tells from a file's first bytes why it is no pickle, or None when it may be one."""
+    if head.startswith(_OLD_TORCH):
+        return "a torch checkpoint"
     if len(head) >= 2 and head[0] == 0x80 and head[1] < 0x20:
         return None
     if looks_like_old_pickle(head):
@@ -136,6 +167,14 @@ def reason_not_pickle(head: bytes) -> str | None:
     text = head.lstrip()
     if text[:1] in (b"{", b"[") and b"\0" not in head:
         return "JSON text, not a pickle"
-    if b"\0" not in head and not any(byte < 9 for byte in head):
-        return "text, not a pickle"
-    return "not a pickle"
+    return "text, not a pickle" if _is_text(head) else "not a pickle"
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether this is UTF-8 without control characters that no text has; the last character may be cut."""
+    try:
+        head.decode()
+    except UnicodeDecodeError as error:
+        if error.start == 0 or error.start < len(head) - 3:
+            return False
+    return not any(byte < 9 for byte in head)

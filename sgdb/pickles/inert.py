@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from itertools import islice
 from typing import Any, NamedTuple
-
-from sgdb.errors import LayoutError
 
 
 class ClassRef(NamedTuple):
@@ -55,13 +54,60 @@ class RowList:
         self.number = number
 
 
-def shown(text: object, limit: int = 80) -> str:
-    """A value for an error message: escaped and shortened."""
-    try:
-        out = ascii(text)
-    except ValueError:  # an integer of more digits than Python prints
-        out = "an enormous integer"
-    return out if len(out) <= limit else out[: limit - 1] + "…"
+_CONTAINERS = {list, tuple, dict, Instance}
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """Any value for an error message: in ASCII, escaped, shortened, and quick whatever it holds."""
+    out = _brief(value, 3)
+    return out if len(out) <= limit else out[: limit - 3] + "..."
+
+
+def _brief(value: object, depth: int) -> str:
+    if isinstance(value, str):
+        return ascii(value[:200])
+    if type(value) is int:
+        return str(value) if value.bit_length() <= 256 else f"an integer of {value.bit_length()} bits"
+    if value is None or isinstance(value, bool | float):
+        return repr(value)
+    if type(value) in (list, tuple, dict) and depth == 0:
+        return "..."
+    if type(value) is list:
+        return f"[{_brief_items(value, depth)}]"
+    if type(value) is tuple:
+        return f"({_brief_items(value, depth)})"
+    if type(value) is dict:
+        return f"{{{_brief_items(value, depth)}}}"
+    if type(value) is Instance:
+        return f"a {value.cls.name}"
+    return "a class" if type(value) is ClassRef else "games or results"
+
+
+def _brief_items(value: list[Any] | tuple[Any, ...] | dict[str, Any], depth: int) -> str:
+    """The first few items; of a dict its keys."""
+    items = [_brief(item, depth - 1) for item in islice(value, 8)]
+    return ", ".join([*items, "..."] if len(value) > 8 else items)
+
+
+def count_values(value: object, most: int) -> int:
+    """How many values it takes to write this out with nothing shared; counting ends beyond `most`.
+
+    What is counted must be free of cycles, or at least larger than `most` because of them.
+    """
+    count, pending = 0, [value]
+    while pending and count <= most:
+        item = pending.pop()
+        if type(item) is Instance:
+            item = item.state or {}
+        children: Collection[Any] = ()
+        if type(item) is dict:
+            children = item.values()
+            count += len(item)
+        elif type(item) is list or type(item) is tuple:
+            children = item
+        count += 1 + len(children)
+        pending.extend(child for child in children if type(child) in _CONTAINERS)
+    return count
 
 
 def is_row(value: object) -> bool:
@@ -72,21 +118,16 @@ def is_row(value: object) -> bool:
 
 
 def batches_of(number: int, items: list[Any], size: int = 1000) -> Iterator[RowBatch]:
-    """Rows that the machine built one by one, as batches of equal shape.
-
-    Raises LayoutError for an instance without attributes.
-    """
-    shape: Shape | None = None
+    """Rows that the machine built one by one, as batches of equal shape."""
+    shape = Shape(None, ())
     rows: list[tuple[Any, ...]] = []
     for item in items:
-        cls, state = (item.cls, item.state) if type(item) is Instance else (None, item)
-        if state is None:
-            raise LayoutError(f"a {cls.name if cls else 'row'} without attributes")
+        cls, state = (item.cls, item.state or {}) if type(item) is Instance else (None, item)
         names = tuple(state)
-        if shape is None or names != shape.names or cls != shape.cls or len(rows) >= size:
-            if rows and shape is not None:
+        if names != shape.names or cls != shape.cls or len(rows) >= size:
+            if rows:
                 yield RowBatch(number, shape, rows)
             shape, rows = Shape(cls, names), []
         rows.append(tuple(state.values()))
-    if rows and shape is not None:
+    if rows:
         yield RowBatch(number, shape, rows)

@@ -31,11 +31,14 @@ CLASSES: Mapping[tuple[str, str], bool] = {
 
 INT32 = 2**31 - 1
 INT64 = 2**63 - 1
+CONFIG_FIELDS = ("num_rows", "num_cols", "num_colors")
 GAME_FIELDS = ("board", "config", "seed", "game_id")
 _EXPORT_FIELDS = {"board_state": "board", "seed": "seed", "game_index": "game_id"}
 RESULT_FIELDS = ("bot_name", "game_id", "tiles_cleared", "singles_remaining", "moves_made", "completed")
 COUNT_FIELDS = ("tiles_cleared", "singles_remaining", "moves_made")
 _TOP_LEVEL = ("games", "results", "config", "num_games", "base_seed")
+_OLD_NUM_GAMES = 1000
+_OLD_BASE_SEED = 42
 _MAX_BOT_NAME = 255
 
 
@@ -43,8 +46,9 @@ _MAX_BOT_NAME = 255
 class RowsSeen:
     """What a first pass keeps of one list of rows."""
 
-    kind: str = ""  # "games" or "results"
+    kind: str  # "games" or "results"
     ids: IdRuns = field(default_factory=IdRuns)
+    refused: str = ""  # the first thing that is wrong with its ids
 
 
 @dataclass
@@ -52,7 +56,8 @@ class Structure:
     """What a file holds, before any of its rows has been looked at closely.
 
     `lists` maps a list's number to its key: None for the games, a bot's key for results. `base_seed` and
-    `num_games` are None where the file is silent. `sample` holds the first few (game_id, seed).
+    `num_games` are None where the file is silent; `old_base_seed` is then what the old loader takes, if
+    it takes any. `sample` holds the first few (game_id, seed).
     """
 
     layout: str
@@ -60,6 +65,7 @@ class Structure:
     config_extra: dict[str, Any]
     num_games: int | None
     base_seed: int | None
+    old_base_seed: int | None
     games: IdRuns
     results: list[tuple[str, IdRuns]]
     lists: dict[int, str | None]
@@ -76,9 +82,25 @@ def kind_of(shape: Shape) -> str:
 
 
 def columns_of(shape: Shape) -> dict[str, int]:
-    """Positions of a row's values under the names of the records."""
+    """Positions of a row's values under the names of the records. Raises LayoutError when a row has the
+    same thing under two names."""
     rename = _EXPORT_FIELDS if shape.cls is None else {}
-    return {rename.get(name, name): at for at, name in enumerate(shape.names)}
+    columns = {rename.get(name, name): at for at, name in enumerate(shape.names)}
+    if len(columns) < len(shape.names):
+        raise LayoutError(f"a game with both names of one field: {listed(shape.names)}")
+    return columns
+
+
+def ids_of(batch: RowBatch) -> tuple[list[int], str]:
+    """The rows' game ids, and what is wrong with the first bad one (empty when they are all right)."""
+    at = columns_of(batch.shape).get("game_id")
+    if at is None:
+        return [], f"field {'game_index' if batch.shape.cls is None else 'game_id'} is missing"
+    ids = [row[at] for row in batch.rows]
+    if set(map(type, ids)) == {int} and min(ids) >= 0 and max(ids) <= INT32:
+        return ids, ""
+    bad = next(number for number in ids if not whole(number, 0, INT32))
+    return [], f"field game_id: {shown(bad)} is not a whole number from 0 to {INT32}"
 
 
 def whole(value: Any, low: int, high: int) -> bool:
@@ -89,14 +111,11 @@ def whole(value: Any, low: int, high: int) -> bool:
 def read_config(value: Any, where: str) -> tuple[GameConfig, dict[str, Any]]:
     """A GameConfig from its instance or plain dict, and its further attributes."""
     state = value.state if type(value) is Instance else value
-    if (
-        type(value) is Instance
-        and (value.cls.module, value.cls.name) != CONFIG_CLASS
-        or type(state) is not dict
-    ):
+    foreign = type(value) is Instance and (value.cls.module, value.cls.name) != CONFIG_CLASS
+    if foreign or type(state) is not dict:
         raise LayoutError(f"{where} is no GameConfig")
     numbers = []
-    for name in ("num_rows", "num_cols", "num_colors"):
+    for name in CONFIG_FIELDS:
         if name not in state:
             raise LayoutError(f"{where} has no {name}")
         if not whole(state[name], 1, INT32):
@@ -104,12 +123,8 @@ def read_config(value: Any, where: str) -> tuple[GameConfig, dict[str, Any]]:
                 f"{where}, field {name}: {shown(state[name])} is not a positive whole number"
             )
         numbers.append(state[name])
-    rest = {
-        name: value for name, value in state.items() if name not in ("num_rows", "num_cols", "num_colors")
-    }
-    return GameConfig(*numbers), {
-        name: attributes.to_json(value, f"{where}, field {name}") for name, value in rest.items()
-    }
+    rest = [entry for entry in state.items() if entry[0] not in CONFIG_FIELDS]
+    return GameConfig(*numbers), attributes.further(rest, where)
 
 
 class StructureReader:
@@ -123,42 +138,37 @@ class StructureReader:
         self._sample: list[tuple[int, Any]] = []
 
     def add(self, batch: RowBatch) -> None:
-        """Notes ids and classes. Raises LayoutError or ValueRefusedError."""
+        """Notes ids and classes. Raises LayoutError."""
         shape, kind = batch.shape, kind_of(batch.shape)
         if shape.cls is None:
             self._dict_rows = True
         else:
             self._modules.add(shape.cls.module)
-        seen = self._lists.setdefault(batch.list_number, RowsSeen())
-        if seen.kind not in ("", kind):
+        seen = self._lists.setdefault(batch.list_number, RowsSeen(kind))
+        if seen.kind != kind:
             raise LayoutError("games and results in one list")
-        seen.kind = kind
-        columns = columns_of(shape)
-        if "game_id" not in columns:
-            raise LayoutError(f"a row of {kind} without {'game_index' if shape.cls is None else 'game_id'}")
-        at = columns["game_id"]
-        ids = [row[at] for row in batch.rows]
-        for number in (min(ids), max(ids)) if set(map(type, ids)) == {int} else ids:
-            if not whole(number, 0, INT32):
-                raise ValueRefusedError(
-                    f"{kind}, field game_id: {shown(number)} is not a whole number from 0 to {INT32}"
-                )
+        ids, wrong = ids_of(batch)
+        seen.refused = seen.refused or wrong
+        if seen.refused:
+            return  # the list's key, which the message is to name, is known at the end
         if ids == list(range(ids[0], ids[0] + len(ids))):
             seen.ids.extend(ids[0], ids[0] + len(ids))
         else:
             for number in ids:
                 seen.ids.append(number)
         if kind == "games":
+            columns = columns_of(shape)
             if self._config is None and "config" in columns:
                 self._config = batch.rows[0][columns["config"]]
             if len(self._sample) < 8 and "seed" in columns:
-                self._sample.extend((row[at], row[columns["seed"]]) for row in batch.rows[:8])
+                seeds = [row[columns["seed"]] for row in batch.rows[:8]]
+                self._sample.extend(zip(ids, seeds, strict=False))
 
     def finish(self, tree: Any) -> Structure:
         """What the file holds. Raises LayoutError where it is none of the known layouts."""
         if type(tree) is not dict:
             raise LayoutError(
-                f"the file holds a {_kind_name(tree)}, not a benchmark (a dict with games and results)"
+                f"the file holds {_kind_name(tree)}, not a benchmark (a dict with games and results)"
             )
         if "games" not in tree:
             known = ", ".join(shown(key, 30) for key in list(tree)[:5]) or "nothing"
@@ -169,7 +179,7 @@ class StructureReader:
         results = []
         found = tree.get("results", {})
         if type(found) is not dict:
-            raise LayoutError(f"results is a {_kind_name(found)}, not a dict of lists by bot")
+            raise LayoutError(f"results is {_kind_name(found)}, not a dict of lists by bot")
         for key, rows in found.items():
             _check_key(key)
             results.append((key, self._rows(rows, f"results of {shown(key)}", key, lists)))
@@ -180,20 +190,25 @@ class StructureReader:
         if layout in "BC" and "config" not in tree:
             raise LayoutError("the key 'config' is missing, without which this layout cannot be read")
         config, config_extra = self._read_config(tree)
-        num_games, base_seed = self._numbers(tree, layout, notes)
-        extra = {
-            key: attributes.to_json(value, f"top-level entry {shown(key)}")
-            for key, value in tree.items()
-            if key not in _TOP_LEVEL
-        }
+        num_games = _number(tree, "num_games", 0, INT32)
+        base_seed = _number(tree, "base_seed", -INT64 - 1, INT64)
+        if num_games is None and layout in "BC":
+            num_games = _OLD_NUM_GAMES
+            notes.append(f"num_games is missing: {num_games}, as the old loader takes it")
+        if layout in "ABC" and "results" not in tree:
+            notes.append("results is missing: taken as none")
+        extra = attributes.further(
+            [entry for entry in tree.items() if entry[0] not in _TOP_LEVEL], "top-level entry"
+        )
         if extra:
-            notes.append(f"kept further top-level entries: {', '.join(shown(key, 40) for key in extra)}")
+            notes.append(f"kept further top-level entries: {listed(extra)}")
         return Structure(
             layout,
             config,
             config_extra,
             num_games,
             base_seed,
+            _OLD_BASE_SEED if layout in "BC" else None,
             games,
             results,
             lists,
@@ -211,6 +226,8 @@ class StructureReader:
         seen = self._lists[value.number]
         if seen.kind != kind:
             raise LayoutError(f"{where} holds {seen.kind}")
+        if seen.refused:
+            raise ValueRefusedError(f"{where}, {seen.refused}")
         lists[value.number] = key
         return seen.ids
 
@@ -228,22 +245,6 @@ class StructureReader:
         if self._config is None:
             raise LayoutError("neither the file nor a game in it has a config")
         return read_config(self._config, "the first game's config")
-
-    def _numbers(self, tree: dict[str, Any], layout: str, notes: list[str]) -> tuple[int | None, int | None]:
-        """num_games and base_seed as given, or as the old loader would have taken them."""
-        found: dict[str, int | None] = {}
-        for name, bounds, default in (
-            ("num_games", (0, INT32), 1000),
-            ("base_seed", (-INT64 - 1, INT64), 42),
-        ):
-            value = tree.get(name)
-            if name in tree and not whole(value, *bounds):
-                raise ValueRefusedError(f"field {name}: {shown(value)} is not a whole number that fits")
-            if name not in tree and layout in "BC":
-                value = default
-                notes.append(f"{name} is missing: {default}, as the old loader takes it")
-            found[name] = value
-        return found["num_games"], found["base_seed"]
 
 
 def split_tree(tree: Any) -> tuple[Any, list[RowBatch]]:
@@ -273,13 +274,29 @@ def split_tree(tree: Any) -> tuple[Any, list[RowBatch]]:
 def _kind_name(value: Any) -> str:
     if type(value) is Instance:
         return f"a {value.cls.name}"
-    return "a list of rows" if type(value) is RowList else f"a {type(value).__name__}"
+    if value is None:
+        return "None"
+    return "a list of games or results" if type(value) is RowList else f"a {type(value).__name__}"
+
+
+def _number(tree: dict[str, Any], name: str, low: int, high: int) -> int | None:
+    """A top-level number; None where the file is silent."""
+    value = tree.get(name)
+    if name in tree and not whole(value, low, high):
+        raise ValueRefusedError(f"field {name}: {shown(value)} is not a whole number from {low} to {high}")
+    return value
+
+
+def listed(names: Iterable[str]) -> str:
+    """Names for a note, however many and whatever they hold."""
+    names = list(names)
+    return ", ".join(shown(name, 40) for name in names[:10]) + (", ..." if len(names) > 10 else "")
 
 
 def _check_key(key: str) -> None:
     if len(key) > _MAX_BOT_NAME or not attributes.storable_text(key):
         why = (
-            "longer than 255 characters"
+            "is longer than 255 characters"
             if len(key) > _MAX_BOT_NAME
             else "holds a character that PostgreSQL cannot store"
         )

@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from sgdb.errors import DamagedPickleError, LayoutError, ValueRefusedError
+from sgdb.errors import DamagedPickleError, ValueRefusedError
+from sgdb.pickles import attributes
 from sgdb.pickles.files import HashedStream, Source
-from sgdb.pickles.inert import RowBatch
-from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, kind_of, split_tree
+from sgdb.pickles.inert import RowBatch, shown
+from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, ids_of, kind_of, split_tree
 from sgdb.pickles.parser import PickleParser, SharedReferenceError
 from sgdb.pickles.rows import GameRows, Notes, ResultRows
 from sgdb.pickles.seeds import SeedStream, check_reproducible, missing_games, regenerate, settle_base_seed
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
-
 
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
@@ -50,7 +50,10 @@ class Copy(Protocol):
 
 
 class _Repeats:
-    """Drops rows whose id came before with the same values; refuses those with other values."""
+    """Drops rows whose id came before with the same values; refuses those with other values.
+
+    Where only some of a file's rows have been asked for, it has to see all of those.
+    """
 
     def __init__(self, ids: IdRuns) -> None:
         self._repeated = set(ids.repeats())
@@ -65,15 +68,19 @@ class _Repeats:
             if row.game_id in self._repeated:
                 first = self._first.setdefault(row.game_id, row)
                 if first is not row:
-                    if first != row:
-                        name = next(n for n, a, b in zip(row._fields, first, row, strict=True) if a != b)
-                        raise ValueRefusedError(
-                            f"{where}game {row.game_id} occurs twice with different values, field {name}: "
-                            f"{getattr(first, name)} and {getattr(row, name)}"
-                        )
+                    _require_same(first, row, where)
                     continue
             kept.append(row)
         return kept
+
+
+def _require_same(first: Any, row: Any, where: str) -> None:
+    for name, one, other in zip(row._fields, first, row, strict=True):
+        if one != other or (name == "metadata" and not attributes.same(one, other)):
+            raise ValueRefusedError(
+                f"{where}game {row.game_id} occurs twice with different values, "
+                f"field {name}: {shown(one)} and {shown(other)}"
+            )
 
 
 class LegacyFile:
@@ -100,11 +107,12 @@ class LegacyFile:
         cls,
         source: Source,
         *,
-        base_seed: int | None = None,
+        base_seed: int | Callable[[str], int | None] | None = None,
         copy: Copy | None = None,
         on_bytes: Callable[[int], object] | None = None,
     ) -> LegacyFile:
-        """Reads `source` once. `base_seed` is used where the file itself is silent.
+        """Reads `source` once. `base_seed`, a number or a function of the file's SHA-256, is used where the
+        file itself is silent.
 
         Raises InputRefusedError (damaged, unsafe, not a benchmark, values that cannot be stored) or
         FileAccessError.
@@ -119,20 +127,23 @@ class LegacyFile:
                     protocol, tree = _parse(stream, remember, reader.add)
             except SharedReferenceError:
                 continue
-            except RecursionError:
-                raise DamagedPickleError("values nested too deeply") from None
             structure = reader.finish(tree)
             file = cls(source, remember, stream, protocol)
-            file._settle(structure, base_seed)
+            file._settle(structure, base_seed(file.sha256) if callable(base_seed) else base_seed)
             return file
-        raise LayoutError("the file shares objects by reference in a way that cannot be followed")
+        raise AssertionError("a parser that remembers everything raises no SharedReferenceError")
 
     def _settle(self, structure: Structure, base_seed: int | None) -> None:
         """Fills what the file is silent about, from its seeds."""
         self._structure = structure
         self._notes.extend(structure.notes)
         seed = structure.base_seed
-        if seed is None:
+        if seed is not None and base_seed not in (None, seed):
+            self._notes.append(f"the file itself says base seed {seed}; {base_seed} as given is not used")
+        elif seed is None and base_seed is None and structure.old_base_seed is not None:
+            seed = structure.old_base_seed
+            self._notes.append(f"base_seed is missing: {seed}, as the old loader takes it")
+        elif seed is None:
             seed = settle_base_seed(base_seed, structure.sample, self.source.name, self._notes)
         num_games = structure.num_games
         if num_games is None:
@@ -157,13 +168,17 @@ class LegacyFile:
             self._notes.append(f"declares {contents.num_games} games and lists {len(listed)}")
         if len(listed.pairs()) > 1 or (len(listed) and listed.pairs()[0][0] != 0):
             self._notes.append("gaps in the games' ids")
-        if list(listed.pairs()) != contents.games.pairs():
+        if listed != contents.games:
             self._notes.append("games not in order or listed twice; the order is kept")
         for key, runs in contents.results:
-            if len(runs) < len(listed):
-                self._notes.append(f"{len(runs)} results of {key!a} for {len(listed)} games")
+            distinct = runs.distinct()
+            if len(distinct) < len(listed):
+                self._notes.append(f"{len(distinct)} results of {shown(key)} for {len(listed)} games")
+            if distinct != runs:
+                self._notes.append(f"results of {shown(key)} not in order or listed twice; the order is kept")
         if len(self.missing):
-            self._notes.append(f"results for {len(self.missing)} games that are not listed")
+            proof = "" if len(listed) else ", and no listed game to prove the base seed by"
+            self._notes.append(f"results for {len(self.missing)} games that are not listed{proof}")
 
     @property
     def notes(self) -> list[str]:
@@ -183,12 +198,12 @@ class LegacyFile:
         """
         lists = self._structure.lists
         games_number = next((number for number, key in lists.items() if key is None), -1)
-        self._findings = Notes()
+        self._findings = findings = Notes()
         if any(key is not None and number < games_number for number, key in lists.items()):
-            yield from self._pass({None}, on_bytes)
-            yield from self._pass({key for key in lists.values() if key is not None}, None)
+            yield from self._pass({None}, findings, on_bytes)
+            yield from self._pass({key for key in lists.values() if key is not None}, findings)
         else:
-            yield from self._pass(set(lists.values()), on_bytes)
+            yield from self._pass(set(lists.values()), findings, on_bytes)
 
     def regenerated(self) -> Iterator[GameSnapshot]:
         """The boards of `missing`, drawn from the seeds after every listed game has been proven to
@@ -196,16 +211,17 @@ class LegacyFile:
         if not len(self.missing):
             return
         contents = self.contents
-        listed = (game for part in self._pass({None}, None) if isinstance(part, Games) for game in part.rows)
+        parts = self._pass({None}, Notes())  # what there is to note is noted by `rows`
+        listed = (game for part in parts if isinstance(part, Games) for game in part.rows)
         check_reproducible(contents.config, contents.base_seed, listed, self.missing)
         yield from regenerate(contents.config, contents.base_seed, self.missing)
 
     def _pass(
-        self, wanted: set[str | None], on_bytes: Callable[[int], object] | None
+        self, wanted: set[str | None], findings: Notes, on_bytes: Callable[[int], object] | None = None
     ) -> Iterator[Games | Results]:
         contents, lists = self.contents, self._structure.lists
-        games = GameRows(contents.config, dict(contents.config_extra), self._findings)
-        results = {key: ResultRows(key, contents.config, self._findings) for key, _ in contents.results}
+        games = GameRows(contents.config, dict(contents.config_extra), findings)
+        results = {key: ResultRows(key, contents.config, findings) for key, _ in contents.results}
         repeats: dict[str | None, _Repeats] = {key: _Repeats(runs) for key, runs in contents.results}
         repeats[None] = _Repeats(contents.games)
         seeds = SeedStream(contents.base_seed)
@@ -215,28 +231,44 @@ class LegacyFile:
                 continue
             if kind_of(batch.shape) == "games":
                 snapshots = games.read(batch)
-                self._check_seeds(seeds, snapshots)
+                _check_seeds(seeds, snapshots, findings)
                 yield Games(repeats[None].drop(snapshots, ""))
             elif key is not None:
-                yield Results(key, repeats[key].drop(results[key].read(batch), f"bot {key!a}, "))
-
-    def _check_seeds(self, seeds: SeedStream, games: list[GameSnapshot]) -> None:
-        for game in games:
-            expected = seeds.seed(game.game_id)
-            if expected is not None and game.seed != expected:
-                self._findings.add(
-                    "seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}"
-                )
+                yield Results(key, repeats[key].drop(results[key].read(batch), f"bot {shown(key)}, "))
 
     def _batches(self, on_bytes: Callable[[int], object] | None) -> Iterator[RowBatch]:
         with self.source.open() as raw:
             stream = HashedStream(raw, _tee(None, on_bytes))
             parser = PickleParser(stream, CLASSES, remember=self._remember)
-            yield from parser.batches()
+            try:
+                for batch in parser.batches():
+                    yield _identified(batch)
+            except SharedReferenceError:
+                raise _changed() from None
             if self._remember:
-                yield from split_tree(parser.tree)[1]
+                yield from map(_identified, split_tree(parser.tree)[1])
             if stream.sha256 != self.sha256:
-                raise DamagedPickleError("the file changed while it was read")
+                raise _changed()
+
+
+def _changed() -> DamagedPickleError:
+    return DamagedPickleError("the file changed while it was read")
+
+
+def _identified(batch: RowBatch) -> RowBatch:
+    """The batch, whose ids the first reading has found right: unless the file is another one by now."""
+    if ids_of(batch)[1]:
+        raise _changed()
+    return batch
+
+
+def _check_seeds(seeds: SeedStream, games: list[GameSnapshot], findings: Notes) -> None:
+    for game in games:
+        if game.seed is None:
+            continue
+        expected = seeds.seed(game.game_id)
+        if expected is not None and game.seed != expected:
+            findings.add("seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}")
 
 
 def _tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callable[[bytes], object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -16,11 +17,14 @@ from sgdb.pickles.layouts import (
     INT64,
     RESULT_FIELDS,
     columns_of,
+    listed,
     read_config,
     require,
     whole,
 )
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
+
+_MAX_KINDS = 1000
 
 
 class Notes:
@@ -30,10 +34,13 @@ class Notes:
         self._counts: Counter[str] = Counter()
         self._first: dict[str, str] = {}
 
-    def add(self, finding: str, example: str) -> None:
-        """Counts one finding."""
-        self._counts[finding] += 1
-        self._first.setdefault(finding, example)
+    def add(self, finding: str, example: str, count: int = 1) -> None:
+        """Counts a finding."""
+        if finding not in self._first:
+            if len(self._first) >= _MAX_KINDS:  # whatever a file holds, the notes stay readable
+                finding = "findings of other kinds"
+            self._first.setdefault(finding, example)
+        self._counts[finding] += count
 
     def lines(self) -> list[str]:
         """One sentence a kind."""
@@ -44,7 +51,7 @@ class Notes:
 
 def _extras(row: tuple[Any, ...], at: dict[str, int], where: str) -> dict[str, Any]:
     """Further attributes in the form in which they are stored."""
-    return {name: attributes.to_json(row[place], f"{where}, field {name}") for name, place in at.items()}
+    return attributes.further([(name, row[place]) for name, place in at.items()], where)
 
 
 class GameRows:
@@ -62,23 +69,24 @@ class GameRows:
         """The batch's games. Raises ValueRefusedError naming game, field and value."""
         columns = columns_of(batch.shape)
         first = batch.rows[0][columns["game_id"]]
-        has_config = batch.shape.cls is not None
-        require(columns, GAME_FIELDS if has_config else ("board", "seed"), f"game {first}")
+        require(columns, GAME_FIELDS if batch.shape.cls else ("board", "seed"), f"game {first}")
+        config = columns.get("config")
         ids, boards, seeds = columns["game_id"], columns["board"], columns["seed"]
         extra = {name: at for name, at in columns.items() if name not in GAME_FIELDS}
-        as_text = batch.shape.text_board == (self._config.num_rows, self._config.num_cols)
+        size, right_size = batch.shape.text_board, (self._config.num_rows, self._config.num_cols)
+        kept = f"kept further attributes of games ({listed(extra)})" if extra else ""
         sound, games = self._sound, []
         for row in batch.rows:
             game_id, board, seed = row[ids], row[boards], row[seeds]
             metadata: dict[str, Any] | None = None
-            if has_config and row[columns["config"]] is not self._known_config:
-                self._check_config(row[columns["config"]], game_id)
-            if not as_text or board.strip(sound):
-                board, kind = self._board(board, game_id)
+            if config is not None and row[config] is not self._known_config:
+                self._check_config(row[config], game_id)
+            if size != right_size or board.strip(sound):
+                board, kind = self._board(board if size is None else json.loads(board), game_id)
                 if kind is not None:
                     metadata = {"board_type": kind}
                     self._notes.add("board held in tuples, kept so for export", f"game {game_id}")
-            if type(seed) is not int or not -INT64 <= seed <= INT64:
+            if type(seed) is not int or not -INT64 - 1 <= seed <= INT64:
                 if seed is not None:
                     raise ValueRefusedError(
                         f"game {game_id}, field seed: {shown(seed)} is not a 64-bit whole number"
@@ -86,7 +94,7 @@ class GameRows:
                 self._notes.add("game without a seed", f"game {game_id}")
             if extra:
                 metadata = (metadata or {}) | {"attributes": _extras(row, extra, f"game {game_id}")}
-                self._notes.add(f"kept further attributes of games ({', '.join(extra)})", f"game {game_id}")
+                self._notes.add(kept, f"game {game_id}")
             games.append(GameSnapshot(game_id, board, seed, metadata))
         return games
 
@@ -96,7 +104,7 @@ class GameRows:
             raise ValueRefusedError(
                 f"game {game_id}, field config: {config}, but the file's is {self._config}"
             )
-        if extra != self._config_extra:
+        if not attributes.same(extra, self._config_extra):
             raise ValueRefusedError(
                 f"game {game_id}, field config: other attributes than the file's config has"
             )
@@ -105,8 +113,6 @@ class GameRows:
     def _board(self, board: Any, game_id: int) -> tuple[str, str | None]:
         """The board's JSON text, and how it was held if not as a list of lists."""
         where = f"game {game_id}, field board"
-        if type(board) is str and board.startswith("[["):  # a text from the parser, of another size
-            board = [[int(cell) for cell in row.split(",")] for row in board[2:-2].split("],[")]
         if type(board) not in (list, tuple):
             raise ValueRefusedError(f"{where}: {shown(board)} is not a list of rows")
         config = self._config
@@ -118,7 +124,7 @@ class GameRows:
         for number, row in enumerate(board):
             if len(row) != config.num_cols:
                 raise ValueRefusedError(
-                    f"{where}: row {number} has {len(row)} cells, but the config says {config.num_cols} columns"
+                    f"{where}: row {number} has {len(row)} cells, but the config says {config.num_cols}"
                 )
             for column, cell in enumerate(row):
                 if not whole(cell, 0, config.num_colors - 1):
@@ -151,14 +157,15 @@ class ResultRows:
             return [BotPerformance(*row) for row in batch.rows]
         order = [columns[name] for name in RESULT_FIELDS]
         extra = {name: at for name, at in columns.items() if name not in RESULT_FIELDS}
+        kept = f"kept further attributes of results ({listed(extra)})" if extra else ""
         results = []
         for row in batch.rows:
             values = [row[at] for at in order]
             where = f"bot {shown(self._key)}, game {values[1]}"
             metadata = {"attributes": _extras(row, extra, where)} if extra else None
             if extra:
-                self._notes.add(f"kept further attributes of results ({', '.join(extra)})", where)
-            results.append(BotPerformance(*values, metadata))
+                self._notes.add(kept, where)
+            results.append(BotPerformance._make([*values, metadata]))
         return results
 
     def _check_columns(self, batch: RowBatch, columns: dict[str, int]) -> None:
@@ -185,21 +192,18 @@ class ResultRows:
             row = next(row for row in batch.rows if type(row[at]) is not bool)
             raise self._refused(row, columns, "completed", f"{shown(row[at])} is neither True nor False")
         at = columns["bot_name"]
-        names = {row[at] if type(row[at]) is str else None for row in batch.rows}
-        for name in names:
-            if name is None or not attributes.storable_text(name):
-                row = next(row for row in batch.rows if type(row[at]) is not str or row[at] == name)
+        for row in batch.rows:
+            name = row[at]
+            if name is self._key or name == self._key:
+                continue
+            if type(name) is not str or not attributes.storable_text(name):
                 raise self._refused(
-                    row, columns, "bot_name", f"{shown(row[at])} is not a text that can be stored"
+                    row, columns, "bot_name", f"{shown(name)} is not a text that can be stored"
                 )
-            if name != self._key:
-                row = next(row for row in batch.rows if row[at] == name)
-                count = sum(1 for row in batch.rows if row[at] == name)
-                for _ in range(count):
-                    self._notes.add(
-                        f"results filed under {shown(self._key)} bear the name {shown(name)}; both are kept",
-                        f"game {row[columns['game_id']]}",
-                    )
+            self._notes.add(
+                f"results filed under {shown(self._key)} bear another name; both are kept",
+                f"game {row[columns['game_id']]}: {shown(name)}",
+            )
 
     def _refused(
         self, row: tuple[Any, ...], columns: dict[str, int], name: str, why: str

@@ -23,6 +23,7 @@ from sgdb.pickles.inert import ClassRef, Instance, Shape
 _BATCH = 1000
 _MAX_SHAPES = 16
 _MAX_ROW = 1 << 16  # bytes
+_MAX_RUNS = 200_000
 
 _CELLS = bytes(range(10))
 _BLANK = bytes.maketrans(_CELLS, bytes(10))
@@ -156,6 +157,8 @@ class ShapeBook:
     ) -> Found | None:
         """Rows from `pos` up to `limit`, or None. `start`, if not negative, is where an example began that
         ends at `pos`."""
+        if len(self._runs) >= _MAX_RUNS:
+            return None
         for learned in self._learned:
             rows, end = learned.take(buf, pos, limit)
             if rows:
@@ -209,6 +212,8 @@ class _Example:
         if not any(callable(slot) for slot in self._slots):
             return None
         self._close(b"")
+        # What follows must be the next row or the list's end: a row that goes on is left to the machine.
+        self._pattern.append(rb"(?=[}e])" if cls is None else rb"(?=[hje])")
         shape = Shape(cls, names, self._board)
         return _Learned(shape, b"".join(self._pattern), self._slots, self._memos, self._texts)
 

@@ -1,4 +1,4 @@
-"""Records to layout C, the pickle that the old benchmark system loads, written in constant memory.
+"""Records to the pickles that the old benchmark system loads, written in constant memory.
 
 The opcodes are those of protocol 4 as CPython's pickler writes them, with frames; only what is used
 again (class names, keys, the config) is memoized.
@@ -9,29 +9,34 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from sgdb.pickles import attributes
-from sgdb.pickles.layouts import CONFIG_CLASS
+from sgdb.pickles.layouts import CONFIG_CLASS, LAYOUT_OF_MODULE
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
-_MODULE = "samegamerl.evaluation.benchmark_data"
+_MODULE_OF_LAYOUT = {layout: module for module, layout in LAYOUT_OF_MODULE.items()}
 _BATCH = 1000  # items between a MARK and its APPENDS, as in CPython
 _FRAME = 1 << 16
 
 
+class _Sink(Protocol):
+    def write(self, data: bytes, /) -> object:
+        """Takes the next bytes."""
+
+
 def write_pickle(
-    file: BinaryIO,
+    file: _Sink,
     contents: Contents,
     games: Iterable[GameSnapshot],
     results: Iterable[tuple[str, Iterable[BotPerformance]]],
 ) -> None:
-    """Writes one layout C pickle.
+    """Writes one pickle of layout A, B or C, as `contents` says.
 
-    `games` and `results` come in the order in which they are to stand; `contents` gives config,
+    `games` and `results` come in the order in which they are to stand; `contents` gives layout, config,
     num_games, base_seed and further top-level entries (its own ids are not looked at).
     """
-    _Writer(file).benchmark(contents, games, results)
+    _Writer(file, _MODULE_OF_LAYOUT[contents.layout]).benchmark(contents, games, results)
 
 
 def _integer(value: int) -> bytes:
@@ -46,8 +51,9 @@ def _integer(value: int) -> bytes:
 
 
 class _Writer:
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: _Sink, module: str) -> None:
         self._file = file
+        self._module = module
         self._frame = bytearray()
         self._memo: dict[Any, bytes] = {}
 
@@ -68,11 +74,12 @@ class _Writer:
             self._key(key)
             self._rows(self._result(key, row) for row in rows)
             self._put(b"u")
-        self._key("config")
-        self._put(self._config(contents))
-        for name, number in (("num_games", contents.num_games), ("base_seed", contents.base_seed)):
-            self._key(name)
-            self._put(_integer(number))
+        if contents.layout != "A":  # the oldest has the config in every game, and the rest nowhere
+            self._key("config")
+            self._put(self._config(contents))
+            for name, number in (("num_games", contents.num_games), ("base_seed", contents.base_seed)):
+                self._key(name)
+                self._put(_integer(number))
         for name, value in contents.extra.items():
             self._key(name)
             self._put(self._value(attributes.from_json(value)))
@@ -86,7 +93,7 @@ class _Writer:
 
     def _flush(self) -> None:
         self._file.write(b"\x95" + len(self._frame).to_bytes(8, "little"))
-        self._file.write(self._frame)
+        self._file.write(bytes(self._frame))
         self._frame.clear()
 
     def _once(self, name: Any, data: bytes) -> bytes:
@@ -157,7 +164,7 @@ class _Writer:
             "seed": game.seed,
             "game_id": game.game_id,
         }
-        return self._instance(_MODULE, "GameSnapshot", state | _further(metadata))
+        return self._instance(self._module, "GameSnapshot", state | _further(metadata))
 
     def _board(self, game: GameSnapshot, board_type: str | None) -> bytes:
         cells = json.loads(game.board)
@@ -176,7 +183,7 @@ class _Writer:
             "moves_made": row.moves_made,
             "completed": row.completed,
         }
-        return self._instance(_MODULE, "BotPerformance", state | _further(row.metadata or {}))
+        return self._instance(self._module, "BotPerformance", state | _further(row.metadata or {}))
 
     def _value(self, value: Any) -> bytes:
         """Plain data."""

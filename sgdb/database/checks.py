@@ -1,0 +1,149 @@
+"""Checks that the database passes or fails by itself, without any file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Text, cast, func, select
+
+from sgdb.database.coverage import listed, stored_games, stored_results
+from sgdb.database.models import Archive, BenchmarkSet, Bot, Game, GameConfigRow, GameResult, SourceFile
+from sgdb.database.provenance import set_ids, sources
+from sgdb.records import IdRuns
+
+_SHOWN = 5
+
+
+class Check(NamedTuple):
+    """One check's name, whether it passed, and what was found."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+def run_checks(connection: Connection) -> list[Check]:
+    """All of them, in a fixed order."""
+    return [
+        _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "games")),
+        _check(
+            "results as their files list them",
+            _unlike_files(connection),
+            lambda: _sum(connection, GameResult.id, "results"),
+        ),
+        _check(
+            "board shapes and colours",
+            _unsound_boards(connection),
+            lambda: _sum(connection, Game.id, "boards"),
+        ),
+        _check("orphans", _orphans(connection), lambda: "none"),
+    ]
+
+
+def _check(name: str, wrong: Iterator[str], right: Callable[[], str]) -> Check:
+    """Runs one check. `wrong` is gone through to its end, but only the first findings are kept."""
+    shown: list[str] = []
+    more = 0
+    for finding in wrong:
+        if len(shown) < _SHOWN:
+            shown.append(finding)
+        else:
+            more += 1
+    if not shown:
+        return Check(name, True, right())
+    return Check(name, False, "; ".join(shown) + (f" and {more} more" if more else ""))
+
+
+def _sum(connection: Connection, column: Any, what: str) -> str:
+    rows = connection.execute(select(func.count(column))).scalar_one()
+    found = connection.execute(select(func.count(BenchmarkSet.id))).scalar_one()
+    return f"{rows} {what} in {found} sets"
+
+
+def _gaps(connection: Connection) -> Iterator[str]:
+    """Games count from 0 without gaps, except for gaps that the set's files have themselves."""
+    for set_id in set_ids(connection):
+        stored, expected = stored_games(connection, set_id), listed(sources(connection, set_id=set_id))[0]
+        if not len(expected):  # no file says anything about gaps
+            stop = max((stop for _, stop in stored.pairs()), default=0)
+            expected = IdRuns([(0, stop)])
+        for index in expected.minus(stored):
+            yield f"set {set_id} lacks game {index}"
+        for index in stored.minus(expected):
+            yield f"set {set_id}, game {index} comes from no file"
+
+
+def _unlike_files(connection: Connection) -> Iterator[str]:
+    """Each bot has results on the games for which the set's files list one, and on no others."""
+    for set_id in set_ids(connection):
+        all_stored, all_expected = (
+            stored_results(connection, set_id),
+            listed(sources(connection, set_id=set_id))[1],
+        )
+        for bot in sorted({*all_stored, *all_expected}):
+            stored, expected = all_stored.get(bot, IdRuns()), all_expected.get(bot, IdRuns())
+            for index in expected.minus(stored):
+                yield f"set {set_id} lacks the result of {bot!a} on game {index}"
+            for index in stored.minus(expected):
+                yield f"set {set_id}, the result of {bot!a} on game {index} comes from no file"
+
+
+def _unsound_boards(connection: Connection) -> Iterator[str]:
+    """Boards that lack their config's shape or colours."""
+    query = (
+        select(
+            BenchmarkSet.id,
+            Game.game_index,
+            cast(Game.board_state, Text),
+            GameConfigRow.num_rows,
+            GameConfigRow.num_cols,
+            GameConfigRow.num_colors,
+        )
+        .join(BenchmarkSet, BenchmarkSet.id == Game.benchmark_set_id)
+        .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
+        .order_by(Game.id)
+    )
+    rows = connection.execute(query, execution_options={"yield_per": 5_000})
+    for set_id, index, board, *shape in rows:
+        if not _is_sound(json.loads(board), *shape):
+            yield f"set {set_id}, game {index}"
+
+
+def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
+    return (
+        type(board) is list
+        and len(board) == rows
+        and all(
+            type(row) is list
+            and len(row) == columns
+            and set(map(type, row)) == {int}
+            and min(row) >= 0
+            and max(row) < colors
+            for row in board
+        )
+    )
+
+
+def _orphans(connection: Connection) -> Iterator[str]:
+    """Nothing stands alone: configs have sets; sets, bots and archives come from a file."""
+    used = select(BenchmarkSet.config_id)
+    for config_id in connection.execute(
+        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
+    ).scalars():
+        yield f"config {config_id} has no set"
+    taken = sources(connection)
+    of_files = {source.benchmark_set_id for source in taken}
+    for set_id in set_ids(connection):
+        if set_id not in of_files:
+            yield f"set {set_id} comes from no file"
+    keys = {key for source in taken for key, _ in source.contents.results}
+    for name in connection.execute(select(Bot.name).order_by(Bot.id)).scalars():
+        if name not in keys:
+            yield f"bot {name!a} comes from no file"
+    referenced = select(SourceFile.archive_id).where(SourceFile.archive_id.is_not(None))
+    for archive_id in connection.execute(
+        select(Archive.id).where(Archive.id.not_in(referenced)).order_by(Archive.id)
+    ).scalars():
+        yield f"archive {archive_id} belongs to no file"

@@ -1,0 +1,74 @@
+"""Which games of a set are there, and which its files explain: ids as runs, never the rows.
+
+The runs are found on the server: n consecutive ids minus their ranks 1 to n are n times the same number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, select
+
+from sgdb.database.models import Bot, Game, GameResult
+from sgdb.database.provenance import SourceRow
+from sgdb.records import Contents, IdRuns
+
+
+def listed(files: Iterable[SourceRow | Contents]) -> tuple[IdRuns, dict[str, IdRuns]]:
+    """The games, and the games with results by bot, that these files explain."""
+    games: list[tuple[int, int]] = []
+    results: dict[str, list[tuple[int, int]]] = {}
+    for file in files:
+        contents = file if isinstance(file, Contents) else file.contents
+        games.extend(contents.games.pairs())
+        for key, runs in contents.results:
+            results.setdefault(key, []).extend(runs.pairs())
+            games.extend(runs.pairs())
+    return IdRuns(games).distinct(), {key: IdRuns(pairs).distinct() for key, pairs in results.items()}
+
+
+def stored_games(connection: Connection, set_id: int) -> IdRuns:
+    """The indexes of the set's games."""
+    return _game_runs(connection, Game.benchmark_set_id == set_id)
+
+
+def regenerated_games(connection: Connection, set_id: int) -> IdRuns:
+    """The indexes of those games whose board sgdb drew from the seed."""
+    origin = Game.metadata_["origin"].astext
+    return _game_runs(connection, (Game.benchmark_set_id == set_id) & (origin == "regenerated"))
+
+
+def stored_results(connection: Connection, set_id: int) -> dict[str, IdRuns]:
+    """The indexes of the games that each bot has results for; the bots by name."""
+    rank = func.row_number().over(partition_by=GameResult.bot_id, order_by=Game.game_index)
+    ranked = (
+        select(GameResult.bot_id, Game.game_index, (Game.game_index - rank).label("run"))
+        .join(Game, Game.id == GameResult.game_id)
+        .where(Game.benchmark_set_id == set_id)
+        .subquery()
+    )
+    query = (
+        select(Bot.name, *_bounds(ranked.c.game_index))
+        .join(ranked, ranked.c.bot_id == Bot.id)
+        .group_by(Bot.name, ranked.c.run)
+        .order_by(Bot.name, func.min(ranked.c.game_index))
+    )
+    found: dict[str, IdRuns] = {}
+    for name, start, stop in connection.execute(query):
+        found.setdefault(name, IdRuns()).extend(start, stop)
+    return found
+
+
+def _game_runs(connection: Connection, wanted: ColumnElement[bool]) -> IdRuns:
+    rank = func.row_number().over(order_by=Game.game_index)
+    ranked = select(Game.game_index, (Game.game_index - rank).label("run")).where(wanted).subquery()
+    query = (
+        select(*_bounds(ranked.c.game_index)).group_by(ranked.c.run).order_by(func.min(ranked.c.game_index))
+    )
+    return IdRuns([(start, stop) for start, stop in connection.execute(query)])
+
+
+def _bounds(column: ColumnElement[Any]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+    """First number of a run, and the one after its last."""
+    return func.min(column), cast(func.max(column), BigInteger) + 1

@@ -1,0 +1,64 @@
+"""Locks between commands that write sets. All of them end with the transaction.
+
+The lock is asked for again and again instead of waiting inside the server: libpq does not come back to
+Python while a statement waits, so Ctrl-C would have no effect until the lock is there.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+
+from sqlalchemy import Connection, text
+
+from sgdb.errors import BusyError
+from sgdb.records import GameConfig
+
+_POLL = 0.05  # seconds
+_ALL_SETS = "sgdb sets"
+
+
+def lock_set(
+    connection: Connection,
+    config: GameConfig,
+    base_seed: int,
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps every other writer out of the set with this config and base seed until the transaction ends.
+
+    Waits up to `timeout` seconds; `on_wait` is called once when it has to. Raises BusyError. In READ
+    COMMITTED the next statement sees what the former holder has committed.
+    """
+    _lock(connection, "pg_try_advisory_xact_lock_shared", _ALL_SETS, timeout, on_wait)
+    _lock(connection, "pg_try_advisory_xact_lock", f"sgdb set {config} {base_seed}", timeout, on_wait)
+
+
+def lock_all_sets(
+    connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
+) -> None:
+    """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
+    order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
+    _lock(connection, "pg_try_advisory_xact_lock", _ALL_SETS, timeout, on_wait)
+
+
+def _lock(
+    connection: Connection, function: str, name: str, timeout: float, on_wait: Callable[[], object] | None
+) -> None:
+    key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+    query = text(f"SELECT {function}(:key)")
+    deadline: float | None = None
+    while not connection.execute(query, {"key": key}).scalar_one():
+        now = time.monotonic()
+        if deadline is None:
+            deadline = now + timeout
+            if on_wait is not None:
+                on_wait()
+        if now >= deadline:
+            raise BusyError(
+                f"another command has been at work on the same benchmark set for {timeout:g} seconds",
+                hint="run the command again when the other one has finished, or raise SGDB_LOCK_TIMEOUT",
+            )
+        time.sleep(min(_POLL, deadline - now))

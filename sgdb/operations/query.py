@@ -1,0 +1,167 @@
+"""`sgdb query`: what the database knows, in parts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from difflib import get_close_matches
+from itertools import chain, islice
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sgdb.database import queries
+from sgdb.database.access import ready_engine
+from sgdb.database.engine import transaction
+from sgdb.database.sets import describe_set, find_bots
+from sgdb.errors import NotFoundError, UsageError
+from sgdb.progress import Progress, Silent
+from sgdb.records import GameConfig
+from sgdb.settings import Settings
+
+PERFORMANCE_FIELDS = (
+    "bot", "benchmark_set_id", "num_rows", "num_cols", "num_colors", "base_seed", "games", "completed",
+    "completion_rate", "tiles_cleared_mean", "tiles_cleared_stddev", "singles_remaining_mean",
+    "moves_made_mean",
+)  # fmt: skip
+SET_FIELDS = (
+    "id", "name", "num_rows", "num_cols", "num_colors", "base_seed", "num_games", "games", "bots", "results",
+    "created_at",
+)  # fmt: skip
+GAME_FIELDS = ("game_index", "seed", "board", "metadata")
+RESULT_FIELDS = (
+    "game_index", "tiles_cleared", "singles_remaining", "moves_made", "completed", "execution_time_ms",
+    "metadata",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class BotPerformanceOptions:
+    """Which bots and sets, and the field to sort by: numbers from the highest, texts alphabetically."""
+
+    bot: str | None = None
+    set_id: int | None = None
+    config: GameConfig | None = None
+    base_seed: int | None = None
+    sort: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartOptions:
+    """Which games of a set: from `start` up to but without `stop`. `bot` is needed for results."""
+
+    set_id: int
+    start: int | None = None
+    stop: int | None = None
+    bot: str | None = None
+
+
+@contextmanager
+def _reading(settings: Settings, progress: Progress | None) -> Iterator[Connection]:
+    notice = (progress or Silent()).notice
+    with ready_engine(settings, notice) as engine, transaction(engine, read_only=True) as connection:
+        yield connection
+
+
+def bot_performance(
+    options: BotPerformanceOptions, settings: Settings, progress: Progress | None = None
+) -> list[dict[str, Any]]:
+    """One row a bot and set, with PERFORMANCE_FIELDS. Raises UsageError for an unknown field to sort by,
+    NotFoundError for a set or bot that does not exist."""
+    if options.sort is not None and options.sort not in PERFORMANCE_FIELDS:
+        raise UsageError(
+            f"cannot sort by {options.sort!a}", hint="sort by one of: " + ", ".join(PERFORMANCE_FIELDS)
+        )
+    with _reading(settings, progress) as connection:
+        if options.set_id is not None:
+            describe_set(connection, options.set_id)
+        if options.bot is not None and not find_bots(connection, [options.bot]):
+            raise _unknown_bot(options.bot, [row["bot"] for row in queries.bot_performance(connection)])
+        rows = queries.bot_performance(
+            connection,
+            bot=options.bot,
+            set_id=options.set_id,
+            config=options.config,
+            base_seed=options.base_seed,
+        )
+    if options.sort is not None:
+        _sort(rows, options.sort)
+    return rows
+
+
+def _sort(rows: list[dict[str, Any]], field: str) -> None:
+    known = [row for row in rows if row[field] is not None]
+    unknown = [row for row in rows if row[field] is None]
+    known.sort(key=lambda row: row[field], reverse=field != "bot")
+    rows[:] = known + unknown
+
+
+def sets(settings: Settings, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """All benchmark sets, with SET_FIELDS."""
+    with _reading(settings, progress) as connection:
+        return queries.benchmark_sets(connection)
+
+
+def games(
+    options: PartOptions, settings: Settings, progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """Games with GAME_FIELDS, fetched as they are asked for.
+
+    Raises NotFoundError for an unknown set, and UsageError, before it returns.
+    """
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with _reading(settings, progress) as connection:
+            describe_set(connection, options.set_id)
+            yield from queries.games(connection, options.set_id, options.start, options.stop)
+
+    _check_range(options)
+    return _begun(rows())
+
+
+def results(
+    options: PartOptions, settings: Settings, progress: Progress | None = None
+) -> Iterator[dict[str, Any]]:
+    """One bot's results with RESULT_FIELDS, fetched as they are asked for.
+
+    Raises NotFoundError for an unknown set or bot, and UsageError, before it returns.
+    """
+    bot = options.bot
+    if bot is None:
+        raise UsageError("no bot was named", hint="give --bot NAME (see `sgdb query bot-performance`)")
+
+    def rows() -> Iterator[dict[str, Any]]:
+        with _reading(settings, progress) as connection:
+            describe_set(connection, options.set_id)
+            names = queries.bot_names(connection, options.set_id)
+            if bot not in names:
+                raise _unknown_bot(bot, names)
+            yield from queries.results(connection, options.set_id, bot, options.start, options.stop)
+
+    _check_range(options)
+    return _begun(rows())
+
+
+def _begun(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """The same rows, the first of which has been fetched: whoever prints them has nothing to take back."""
+    first = list(islice(rows, 1))
+    return chain(first, rows)
+
+
+def _check_range(options: PartOptions) -> None:
+    if options.start is not None and options.stop is not None and options.stop < options.start:
+        raise UsageError(
+            f"--stop {options.stop} lies before --start {options.start}", hint="games count from 0"
+        )
+
+
+def _unknown_bot(bot: str, names: list[str]) -> NotFoundError:
+    near = get_close_matches(bot, names, n=1)
+    known = sorted(set(names))
+    hint = (
+        f"did you mean {near[0]!a}?"
+        if near
+        else "known bots: " + (", ".join(map(ascii, known[:10])) or "none")
+    )
+    return NotFoundError(f"no results of a bot named {bot!a}", hint=hint)

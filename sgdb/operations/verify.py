@@ -1,0 +1,323 @@
+"""`sgdb verify`: every value of the files, or of their archived originals, against the rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection
+
+from sgdb.database.access import ready_engine
+from sgdb.database.archives import ArchiveStream, check_archive
+from sgdb.database.checks import Check, run_checks
+from sgdb.database.compare import Difference, compare_game, compare_result
+from sgdb.database.coverage import listed, stored_games, stored_results
+from sgdb.database.engine import transaction
+from sgdb.database.provenance import SourceRow, sources
+from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
+from sgdb.errors import ArchiveError, FileAccessError, InputRefusedError, NotFoundError, SgdbError
+from sgdb.pickles.files import FileSource, Source
+from sgdb.pickles.legacy import Games, LegacyFile
+from sgdb.pickles.selection import Selection, select_files
+from sgdb.progress import Progress, Silent
+from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
+from sgdb.settings import Settings
+
+SHOWN_EXAMPLES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """What to verify: files, or without paths the whole database. `all_examples` keeps every difference."""
+
+    paths: tuple[Path, ...] = ()
+    recursive: bool = False
+    only: str | None = None
+    all_examples: bool = False
+
+
+@dataclass(slots=True)
+class FileVerdict:
+    """What was found about one file: "equal", "different", "missing" or "unreadable"."""
+
+    path: str
+    status: str = "equal"
+    differences: int = 0
+    examples: list[Difference] = field(default_factory=list)
+    error: str | None = None
+    refusal: SgdbError | None = None
+    limit: int | None = SHOWN_EXAMPLES
+
+    def add(self, difference: Difference) -> None:
+        """Counts a difference, and keeps it as an example while there is room."""
+        self.status = "different"
+        self.differences += 1
+        if self.limit is None or len(self.examples) < self.limit:
+            self.examples.append(difference)
+
+    def refuse(self, error: SgdbError) -> None:
+        """The file cannot be read, which says nothing about the rows."""
+        self.status, self.refusal, self.error = "unreadable", error, error.message
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's entry in the command's JSON."""
+        return {
+            "path": self.path,
+            "status": self.status,
+            "differences": self.differences,
+            "examples": [example._asdict() for example in self.examples],
+            "error": self.error,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """All verdicts and checks."""
+
+    files: list[FileVerdict]
+    checks: list[Check]
+    selection: Selection
+
+    @property
+    def equal(self) -> bool:
+        """Whether everything that was looked at is right."""
+        return all(verdict.status == "equal" for verdict in self.files) and all(
+            check.ok for check in self.checks
+        )
+
+    @property
+    def exit_code(self) -> int:
+        """0 or 1; the refusal's own code when the one file asked for cannot be read."""
+        if self.selection.single and self.files and self.files[0].refusal is not None:
+            return self.files[0].refusal.exit_code
+        return 0 if self.equal else 1
+
+    def to_json(self) -> dict[str, Any]:
+        """The command's JSON document."""
+        return {
+            "equal": self.equal,
+            "files": [verdict.to_json() for verdict in self.files],
+            "checks": [check._asdict() for check in self.checks],
+            "skipped": self.selection.to_json(),
+        }
+
+
+def verify(options: VerifyOptions, settings: Settings, progress: Progress | None = None) -> VerifyResult:
+    """Compares in one read-only transaction, so that all of it sees the same moment.
+
+    Raises UsageError for paths that do not exist and EnvironmentFaultError when the database is away.
+    """
+    progress = progress or Silent()
+    selection = select_files(options.paths, recursive=options.recursive, only=options.only)
+    limit = None if options.all_examples else SHOWN_EXAMPLES
+    with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
+        verifier = _Verifier(connection, progress, limit)
+        if options.paths:
+            verifier.files(selection)
+        else:
+            verifier.archives()
+    verdicts = sorted(verifier.verdicts, key=lambda verdict: verdict.path)
+    return VerifyResult(verdicts, verifier.checks, selection)
+
+
+class _ArchiveSource:
+    """A stored original as a legacy file's bytes."""
+
+    def __init__(self, connection: Connection, archive_id: int, path: str) -> None:
+        self.name = Path(path).name
+        self._connection = connection
+        self._archive_id = archive_id
+
+    @contextmanager
+    def open(self) -> Iterator[ArchiveStream]:
+        """The bytes from the beginning."""
+        yield ArchiveStream(self._connection, self._archive_id)
+
+
+class _Verifier:
+    def __init__(self, connection: Connection, progress: Progress, limit: int | None) -> None:
+        self._connection = connection
+        self._progress = progress
+        self._limit = limit
+        self._searched: set[int] = set()  # sets that have been searched for rows that no file explains
+        self.verdicts: list[FileVerdict] = []
+        self.checks: list[Check] = []
+
+    def files(self, selection: Selection) -> None:
+        """Files on disk."""
+        for path, error in selection.refused:
+            self._verdict(str(path)).refuse(error)
+        with self._bar(sum(map(_size, selection.files))):
+            for path in selection.files:
+                self._file(FileSource(path), self._verdict(str(path)), None)
+
+    def archives(self) -> None:
+        """The stored originals, and the database's own checks."""
+        taken: dict[tuple[str, int], SourceRow] = {}
+        for row in sources(self._connection):
+            known = taken.get((row.sha256, row.benchmark_set_id))
+            if known is None or known.archive_id is None:
+                taken[row.sha256, row.benchmark_set_id] = row
+        kept = [(row, row.archive_id) for row in taken.values() if row.archive_id is not None]
+        damaged = []
+        with self._bar(0):
+            for row, archive_id in kept:
+                verdict = self._verdict(row.path)
+                try:
+                    check_archive(self._connection, archive_id)
+                except ArchiveError as error:
+                    verdict.refuse(error)
+                    damaged.append(row.path)
+                else:
+                    self._file(_ArchiveSource(self._connection, archive_id, row.path), verdict, row)
+        detail = f"{len(kept) - len(damaged)} originals match their SHA-256"
+        if damaged:
+            detail += f"; damaged: {', '.join(damaged)}"
+        if without := len(taken) - len(kept):
+            detail += f"; {without} files were migrated without keeping the original"
+        self.checks = [*run_checks(self._connection), Check("archive hashes", not damaged, detail)]
+
+    @contextmanager
+    def _bar(self, total: int) -> Iterator[None]:
+        self._progress.start(total, "B")
+        try:
+            yield
+        finally:
+            self._progress.finish()
+
+    def _verdict(self, shown: str) -> FileVerdict:
+        verdict = FileVerdict(shown, limit=self._limit)
+        self.verdicts.append(verdict)
+        return verdict
+
+    def _file(self, source: Source, verdict: FileVerdict, row: SourceRow | None) -> None:
+        """Compares one file; `row` is its record where that is known, otherwise it is looked for."""
+
+        def on_bytes(count: int) -> None:
+            self._progress.advance(count, source.name)
+
+        def recorded_seed(sha256: str) -> int | None:
+            found = row or self._record(sha256)
+            return found.contents.base_seed if found else None
+
+        try:
+            file = LegacyFile.read(source, base_seed=recorded_seed, on_bytes=on_bytes)
+            self._compare(file, row or self._record(file.sha256), verdict, on_bytes)
+        except (InputRefusedError, FileAccessError, NotFoundError) as error:
+            verdict.refuse(error)
+
+    def _record(self, sha256: str) -> SourceRow | None:
+        """What was written down last about this very content."""
+        return next(reversed(sources(self._connection, sha256=sha256)), None)
+
+    def _compare(
+        self, file: LegacyFile, row: SourceRow | None, verdict: FileVerdict, on_bytes: Callable[[int], None]
+    ) -> None:
+        contents = file.contents
+        if row is not None:
+            set_id = row.benchmark_set_id
+        else:
+            found = find_set(self._connection, contents.config, contents.base_seed)
+            if found is None:
+                verdict.status = "missing"
+                return
+            set_id = found[0]
+        of_set = sources(self._connection, set_id=set_id)
+        self._compare_set(set_id, contents, of_set, verdict)
+        if row is not None:
+            _compare_contents(contents, row.contents, verdict)
+        bots = find_bots(self._connection, file.result_keys)
+        for key in file.result_keys:
+            if key not in bots:
+                verdict.add(Difference(None, key, "bot", "present", None))
+        for part in file.rows(on_bytes):
+            if isinstance(part, Games):
+                self._compare_games(set_id, part.rows, verdict)
+            else:
+                self._compare_results(set_id, part.key, bots.get(part.key), part.rows, verdict)
+        for games in _batched(file.regenerated()):
+            self._compare_games(set_id, games, verdict)
+        if set_id not in self._searched:
+            self._searched.add(set_id)
+            self._unexplained(set_id, [*of_set, contents], verdict)
+
+    def _compare_set(
+        self, set_id: int, contents: Contents, of_set: list[SourceRow], verdict: FileVerdict
+    ) -> None:
+        stored = describe_set(self._connection, set_id)
+        for name in ("num_rows", "num_cols", "num_colors"):
+            ours, theirs = getattr(contents.config, name), getattr(stored.config, name)
+            if ours != theirs:
+                verdict.add(Difference(None, None, f"config.{name}", ours, theirs))
+        if contents.base_seed != stored.base_seed:
+            verdict.add(Difference(None, None, "base_seed", contents.base_seed, stored.base_seed))
+        # Of several files of one set, the largest declares its size.
+        declared = max(contents.num_games, *(row.contents.num_games for row in of_set), 0)
+        if stored.num_games != declared:
+            verdict.add(Difference(None, None, "num_games", declared, stored.num_games))
+
+    def _compare_games(self, set_id: int, games: list[GameSnapshot], verdict: FileVerdict) -> None:
+        if not games:
+            return
+        stored = fetch_games(self._connection, set_id, [game.game_id for game in games])
+        for game in games:
+            there = stored.get(game.game_id)
+            if there is None:
+                verdict.add(Difference(game.game_id, None, "row", "present", None))
+                continue
+            for difference in compare_game(game, there):
+                verdict.add(difference)
+
+    def _compare_results(
+        self, set_id: int, key: str, bot_id: int | None, rows: list[BotPerformance], verdict: FileVerdict
+    ) -> None:
+        if not rows:
+            return
+        ids = [row.game_id for row in rows]
+        stored = {} if bot_id is None else fetch_results(self._connection, set_id, bot_id, ids)
+        for row in rows:
+            there = stored.get(row.game_id)
+            if there is None:
+                verdict.add(Difference(row.game_id, key, "row", "present", None))
+                continue
+            for difference in compare_result(key, row, there):
+                verdict.add(difference)
+
+    def _unexplained(self, set_id: int, files: list[SourceRow | Contents], verdict: FileVerdict) -> None:
+        """Rows of the set that none of these files has."""
+        games, results = listed(files)
+        for index in stored_games(self._connection, set_id).minus(games):
+            verdict.add(Difference(index, None, "row", None, "present"))
+        for bot, stored in stored_results(self._connection, set_id).items():
+            for index in stored.minus(results.get(bot, IdRuns())):
+                verdict.add(Difference(index, bot, "row", None, "present"))
+
+
+def _size(path: Path) -> int:
+    """Bytes to be read of this file, which is gone over twice."""
+    try:
+        return 2 * path.stat().st_size
+    except OSError:  # reading it will say why
+        return 0
+
+
+def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdict) -> None:
+    """What was written down about the file when it was migrated: export follows it."""
+    ours, theirs = contents.to_json(), recorded.to_json()
+    keys = [[key for key, _ in which.results] for which in (contents, recorded)]
+    if keys[0] != keys[1]:
+        verdict.add(Difference(None, None, "bot keys", *keys))
+        return
+    for name in ours:
+        if json.dumps(ours[name], sort_keys=True) != json.dumps(theirs[name], sort_keys=True):
+            verdict.add(Difference(None, None, f"recorded {name}", ours[name], theirs[name]))
+
+
+def _batched(games: Iterator[GameSnapshot], size: int = 1000) -> Iterator[list[GameSnapshot]]:
+    while batch := list(islice(games, size)):
+        yield batch

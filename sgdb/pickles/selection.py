@@ -1,0 +1,62 @@
+"""Which of the files that the user named are to be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sgdb.errors import FileAccessError, NotAPickleError, NotFoundError, SgdbError
+from sgdb.pickles.files import FileSource, find_files, what_it_is
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """Files to read, what was passed over and why, and what is refused at first sight."""
+
+    files: list[Path] = field(default_factory=list)
+    skipped: list[tuple[Path, str]] = field(default_factory=list)
+    refused: list[tuple[Path, SgdbError]] = field(default_factory=list)
+    single: bool = False
+    """Whether one file, and no folder, was asked for."""
+
+    def to_json(self) -> list[dict[str, str]]:
+        """The skipped files as JSON."""
+        return [{"path": str(path), "reason": reason} for path, reason in self.skipped]
+
+
+def select_files(paths: Iterable[Path], *, recursive: bool, only: str | None) -> Selection:
+    """Looks at every file's first bytes. In a folder, what is no pickle is skipped; a file that was named
+    itself is refused. A file that is reached twice is taken once.
+
+    Raises NotFoundError for a path that does not exist.
+    """
+    paths = list(paths)
+    selection = Selection(single=len(paths) == 1 and not paths[0].is_dir())
+    seen: set[Path] = set()
+    for path in paths:
+        named = not path.is_dir()
+        for found in find_files(path, recursive=recursive, only=only):
+            resolved = found.resolve()
+            if resolved in seen:
+                continue
+            seen.add(resolved)
+            try:
+                reason = what_it_is(FileSource(found))
+            except NotAPickleError as error:
+                reason = error.message
+            except (FileAccessError, NotFoundError) as error:  # a broken link, or gone since it was listed
+                selection.refused.append((found, error))
+                continue
+            if reason is None:
+                selection.files.append(found)
+            elif named:
+                selection.refused.append(
+                    (
+                        found,
+                        NotAPickleError(reason if "not a pickle" in reason else f"not a pickle: {reason}"),
+                    )
+                )
+            else:
+                selection.skipped.append((found, reason))
+    return selection

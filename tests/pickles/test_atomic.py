@@ -1,0 +1,87 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sgdb.errors import AlreadyExistsError, FileAccessError
+from sgdb.pickles.atomic import atomic_file, make_folder
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder."""
+    path = tmp_path / "folder"
+    path.mkdir()
+    return path
+
+
+def test_the_file_appears_only_when_it_is_whole(folder: Path) -> None:
+    """While it is being written, nothing stands under its name."""
+    path = folder / "file"
+    with atomic_file(path, overwrite=False) as file:
+        file.write(b"all of it")
+        file.flush()
+        assert not path.exists()
+    assert path.read_bytes() == b"all of it"
+    assert os.listdir(folder) == ["file"]
+
+
+def test_an_error_leaves_nothing_behind(folder: Path) -> None:
+    """Neither the file nor a temporary one stays when the writing fails; an old file stays as it was."""
+    path = folder / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(ZeroDivisionError), atomic_file(path, overwrite=True) as file:
+        file.write(b"new")
+        raise ZeroDivisionError
+    assert path.read_bytes() == b"old"
+    assert os.listdir(folder) == ["file"]
+
+
+def test_an_existing_file_is_not_replaced_unasked(folder: Path) -> None:
+    """Neither one that stands there before, nor one that appears while writing."""
+    path = folder / "file"
+    with pytest.raises(AlreadyExistsError), atomic_file(path, overwrite=False) as file:
+        path.write_bytes(b"somebody else's")
+        file.write(b"ours")
+    assert path.read_bytes() == b"somebody else's"
+    with pytest.raises(AlreadyExistsError), atomic_file(path, overwrite=False) as file:
+        raise AssertionError
+    assert os.listdir(folder) == ["file"]
+
+
+def test_a_folder_that_is_a_file_is_a_clear_error(folder: Path) -> None:
+    """The error names the path and what the system said."""
+    (folder / "file").write_bytes(b"")
+    with pytest.raises(FileAccessError, match="folder"):
+        make_folder(folder / "file" / "below")
+    with (
+        pytest.raises(FileAccessError, match="cannot write"),
+        atomic_file(folder / "no" / "x", overwrite=False),
+    ):
+        raise AssertionError
+
+
+def test_a_full_disk_is_a_clear_error_and_leaves_nothing(folder: Path) -> None:
+    """A real limit on the file's size: DiskFullError, and no file."""
+    script = (
+        "import resource, signal, sys\n"
+        "from pathlib import Path\n"
+        "from sgdb.errors import DiskFullError\n"
+        "from sgdb.pickles.atomic import atomic_file\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
+        "try:\n"
+        "    with atomic_file(Path(sys.argv[1]), overwrite=False) as file:\n"
+        "        file.write(bytes(100_000))\n"
+        "except DiskFullError as error:\n"
+        "    sys.exit(error.exit_code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(folder / "file")], check=False)
+    assert done.returncode == 3
+    assert os.listdir(folder) == []
