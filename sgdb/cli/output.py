@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from enum import StrEnum
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
     return harmless(json.dumps(value) if isinstance(value, list | dict) else str(value))
+
+
+def near(path: str) -> str:
+    """A path as it is typed from here: relative where it lies below the current folder."""
+    folder = str(Path.cwd()) + os.sep
+    return path.removeprefix(folder)
 
 
 def size(count: int) -> str:
@@ -192,10 +199,12 @@ class Output:
 
     def message(self, text: str) -> None:
         """One line for the person."""
+        self.flush()  # the two streams may go to the same place
         self._stderr.write(harmless(text) + "\n")
 
     def error(self, message: str, hint: str | None = None, causes: Sequence[str] = ()) -> None:
         """What failed, why, and what to do next."""
+        self.flush()
         console = self._console(self._stderr)
         from rich.text import Text
 

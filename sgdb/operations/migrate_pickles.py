@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -25,6 +26,7 @@ from sgdb.database.runs import AnyRun, DryRun, RealRun
 from sgdb.errors import (
     ConfigError,
     ConflictError,
+    DamagedPickleError,
     FileAccessError,
     InputRefusedError,
     NotFoundError,
@@ -285,8 +287,13 @@ class _Migration:
                 self._run.lock(connection, file.contents)
                 self._take(connection, file, spool, report, on_bytes)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
-            report._refuse(error)
-            self._record_rejection(report)
+            self._refuse(report, error)
+        except Exception as error:
+            # Rows that contradict what the first reading has announced: a bug, unless the file is another
+            # one by now.
+            if isinstance(error, SgdbError) or not _has_changed(path, report.sha256):
+                raise
+            self._refuse(report, DamagedPickleError("the file changed while it was read"))
         finally:
             spool.close()
         self._progress.advance(max(_work(path) - done, 0), path.name)
@@ -335,9 +342,10 @@ class _Migration:
                 notes=report.notes,
             )
 
-    def _record_rejection(self, report: FileReport) -> None:
-        """Writes down that a file was refused, once."""
+    def _refuse(self, report: FileReport, error: SgdbError) -> None:
+        """Reports a refusal, and writes it down once."""
         run = self._run
+        report._refuse(error)
         assert report.error is not None
         with run.transaction() as connection:
             record_rejection(
@@ -349,6 +357,17 @@ class _Migration:
                 report.error,
                 {"games": report.games, "results": report.results},
             )
+
+
+def _has_changed(path: Path, sha256: str | None) -> bool:
+    """Whether a file that was read has other bytes by now."""
+    if sha256 is None:
+        return False
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() != sha256
+    except OSError:
+        return True
 
 
 def _work(path: Path) -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine
 
 from sgdb.database.archives import write_archive
 from sgdb.errors import BusyError, ConfigError, DatabaseUnreachableError, NotFoundError, SchemaError
@@ -607,18 +607,17 @@ def test_a_connection_that_is_lost_in_the_middle(
     """Exit code 3, nothing half-written, earlier files kept, and the run is on record as failed."""
     write_legacy(folder / "1.pkl", base_seed=1)
     write_legacy(folder / "2.pkl", num_games=20_000, config=(9, 9, 5))
-    others = text(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-        "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    )
 
     def terminate(calls: int) -> None:
-        if calls == 9:
-            with engine.begin() as connection:
-                connection.execute(others)
+        if calls > 3:  # in the middle of the second file
+            ask(
+                engine,
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND state = 'active' AND query LIKE 'COPY games%'",
+            )
 
     with pytest.raises(DatabaseUnreachableError) as caught:
-        r = migrate(settings, folder, progress=Listener(terminate), dry_run=dry_run); print("XX", r)
+        migrate(settings, folder, progress=Listener(terminate), dry_run=dry_run)
     assert caught.value.exit_code == 3
     engine.dispose()
     assert ask(engine, "SELECT base_seed FROM benchmark_sets") == ([] if dry_run else [(1,)])
@@ -633,7 +632,7 @@ def test_ctrl_c_in_the_middle(settings: Settings, engine: Engine, folder: Path, 
     write_legacy(folder / "2.pkl", num_games=20_000, config=(9, 9, 5))
 
     def interrupt(calls: int) -> None:
-        if calls == 9:
+        if calls > 3 and ask(engine, "SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY games%'"):
             raise KeyboardInterrupt
 
     result = migrate(settings, folder, progress=Listener(interrupt), dry_run=dry_run)

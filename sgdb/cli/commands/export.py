@@ -53,5 +53,5 @@ def export(
         current.output.text(str(file.path))
     for path in result.without_original:
         current.output.message(f"no original is stored of {path} (migrated with --no-archive)")
-    current.output.message(f"{len(result.files)} files written to {to}")
+    current.output.message(f"files written to {to}: {len(result.files)}")
     raise typer.Exit(result.exit_code)

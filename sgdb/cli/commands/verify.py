@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sgdb.cli.options import FormatOption, PathsArgument
-from sgdb.cli.output import Format, Output
+from sgdb.cli.output import Format, Output, near
 from sgdb.cli.session import as_paths, session
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def verify(
     current = session(context)
     options = VerifyOptions(as_paths(paths), recursive, only, all_examples)
     result = run(options, current.settings(), current.output.progress())
-    rows = [{"file": v.path, "status": v.status, "differences": v.differences} for v in result.files]
+    rows = [{"file": near(v.path), "status": v.status, "differences": v.differences} for v in result.files]
     current.output.data(format, _COLUMNS, rows, result.to_json())
     if format is Format.TABLE:
         _explain(result, current.output)
