@@ -110,7 +110,7 @@ def _zip() -> bytes:
     ("head", "reason"),
     [
         (b"", "empty file"),
-        (gzip.compress(b"x"), "compressed with gzip: unpack it first (gunzip)"),
+        (gzip.compress(b"x", mtime=0), "compressed with gzip: unpack it first (gunzip)"),
         (bz2.compress(b"x"), "compressed with bzip2: unpack it first (bunzip2)"),
         (lzma.compress(b"x"), "compressed with xz: unpack it first (unxz)"),
         (b"\x28\xb5\x2f\xfd...", "compressed with zstd: unpack it first (unzstd)"),
