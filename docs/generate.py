@@ -152,7 +152,7 @@ def errors_page() -> str:
     )
     rows.append("| error | exit code | when |\n| --- | --- | --- |")
     for name, value in vars(errors).items():
-        if inspect.isclass(value) and issubclass(value, errors.SgdbError) and value.__module__ == errors.__name__:
+        if inspect.isclass(value) and issubclass(value, errors.SgdbError):
             said = " ".join((inspect.getdoc(value) or "").split())
             rows.append(f"| `{name}` | {value.exit_code} | {said} |")
     return "\n".join(rows) + "\n"

@@ -32,9 +32,8 @@ def test_wheel_installs_and_migrates_a_file_without_the_checkout(tmp_path: Path,
     python = tmp_path / "env" / "bin" / "python"
     # `python -m build` and pytest leave paths behind that would let the checkout shine through.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
-    subprocess.run(
-        [str(python), "-m", "pip", "install", "--quiet", str(wheel)], check=True, env=environment, cwd=tmp_path
-    )
+    install = [str(python), "-m", "pip", "install", "--quiet", str(wheel)]
+    subprocess.run(install, check=True, env=environment, cwd=tmp_path)
     where = [str(python), "-c", "import sgdb; print(sgdb.__file__)"]
     found = subprocess.run(where, check=True, capture_output=True, text=True, env=environment, cwd=tmp_path)
     assert Path(found.stdout.strip()).is_relative_to(tmp_path)

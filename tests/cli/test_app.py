@@ -38,7 +38,8 @@ def test_help_loads_nothing_heavy() -> None:
         "import sys\n"
         "from sgdb.cli.app import run\n"
         "run(['--help'])\n"
-        "heavy = {'sqlalchemy', 'psycopg2', 'alembic', 'pydantic_settings', 'tqdm', 'rich.table'} & set(sys.modules)\n"
+        "names = {'sqlalchemy', 'psycopg2', 'alembic', 'pydantic_settings', 'tqdm', 'rich.table'}\n"
+        "heavy = names & set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

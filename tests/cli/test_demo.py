@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ def test_the_demo_runs_through_and_leaves_the_users_data_alone(tmp_path: Path) -
     """Every command succeeds; neither the user's home nor the settings in the current folder are touched."""
     (tmp_path / "sgdb.toml").write_text('host = "127.0.0.1"\nport = 1\n')
     users_home = tmp_path / "users-home"
-    before = sorted(os.listdir(tmp_path))
+    before = sorted(tmp_path.iterdir())
     done = subprocess.run(
         [sys.executable, "-m", "sgdb", "demo"],
         env=clean_environment(SGDB_HOME=str(users_home), SGDB_PASSWORD="x", TMPDIR=str(tmp_path)),
@@ -31,4 +30,4 @@ def test_the_demo_runs_through_and_leaves_the_users_data_alone(tmp_path: Path) -
     assert "85 inserted + 20 identical" in done.stderr
     assert "equal: 4 files" in done.stderr
     assert done.stdout.rstrip().endswith("sgdb migrate-pickles FOLDER")
-    assert sorted(os.listdir(tmp_path)) == before
+    assert sorted(tmp_path.iterdir()) == before

@@ -189,7 +189,7 @@ def test_a_commit_is_seen_from_another_connection(plain: Engine, empty_database:
 @pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt, SystemExit, BusyError])
 def test_any_exception_rolls_back(plain: Engine, error: type[BaseException]) -> None:
     """And comes out as it was."""
-    with pytest.raises(error, match="stop"), transaction(plain) as connection:  # noqa: PT012
+    with pytest.raises(error, match="stop"), transaction(plain) as connection:
         connection.execute(text("CREATE TABLE t ()"))
         raise error("stop")
     with transaction(plain) as connection:
@@ -263,7 +263,7 @@ def test_a_deadlock_is_busy(plain: Engine) -> None:
 
 def test_a_killed_backend_is_a_lost_connection(plain: Engine) -> None:
     """In the middle of a transaction; the engine is usable afterwards."""
-    with pytest.raises(DatabaseUnreachableError, match="lost"), transaction(plain) as connection:  # noqa: PT012
+    with pytest.raises(DatabaseUnreachableError, match="lost"), transaction(plain) as connection:
         connection.execute(text("CREATE TABLE t ()"))
         pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         with transaction(plain) as other:
@@ -275,7 +275,7 @@ def test_a_killed_backend_is_a_lost_connection(plain: Engine) -> None:
 
 def test_a_backend_killed_before_the_commit_is_a_lost_connection(plain: Engine) -> None:
     """The commit's own failure is translated, too."""
-    with pytest.raises(DatabaseUnreachableError), transaction(plain) as connection:  # noqa: PT012
+    with pytest.raises(DatabaseUnreachableError), transaction(plain) as connection:
         pid = connection.execute(text("SELECT pg_backend_pid()")).scalar()
         with transaction(plain) as other:
             other.execute(text("SELECT pg_terminate_backend(:pid, 10000)"), {"pid": pid})
@@ -295,7 +295,7 @@ def test_a_connection_that_died_in_the_pool_is_replaced(plain: Engine) -> None:
 
 def test_a_cancelled_statement_is_told(plain: Engine) -> None:
     """With the setting to look at."""
-    with pytest.raises(EnvironmentFaultError) as caught, transaction(plain) as connection:  # noqa: PT012
+    with pytest.raises(EnvironmentFaultError) as caught, transaction(plain) as connection:
         connection.execute(text("SET LOCAL statement_timeout = 10"))
         connection.execute(text("SELECT pg_sleep(60)"))
     assert "statement_timeout" in str(caught.value.hint)
@@ -326,7 +326,7 @@ def test_a_missing_database_points_to_init(server_url: URL) -> None:
 
 def test_a_role_without_rights_is_told(plain: Engine) -> None:
     """A real role on a real table."""
-    with pytest.raises(DatabasePermissionError), transaction(plain) as connection:  # noqa: PT012
+    with pytest.raises(DatabasePermissionError), transaction(plain) as connection:
         connection.execute(text("CREATE TABLE t ()"))
         connection.execute(text("CREATE ROLE sgdb_test_stranger"))
         connection.execute(text("SET LOCAL ROLE sgdb_test_stranger"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,10 @@ import pytest
 
 from sgdb.errors import AlreadyExistsError, FileAccessError
 from sgdb.pickles.atomic import atomic_file, make_folder
+
+
+def _names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
 
 
 @pytest.fixture
@@ -29,7 +32,7 @@ def test_the_file_appears_only_when_it_is_whole(folder: Path) -> None:
         file.flush()
         assert not path.exists()
     assert path.read_bytes() == b"all of it"
-    assert os.listdir(folder) == ["file"]
+    assert _names(folder) == ["file"]
 
 
 def test_an_error_leaves_nothing_behind(folder: Path) -> None:
@@ -40,7 +43,7 @@ def test_an_error_leaves_nothing_behind(folder: Path) -> None:
         file.write(b"new")
         raise ZeroDivisionError
     assert path.read_bytes() == b"old"
-    assert os.listdir(folder) == ["file"]
+    assert _names(folder) == ["file"]
 
 
 def test_an_existing_file_is_not_replaced_unasked(folder: Path) -> None:
@@ -52,7 +55,7 @@ def test_an_existing_file_is_not_replaced_unasked(folder: Path) -> None:
     assert path.read_bytes() == b"somebody else's"
     with pytest.raises(AlreadyExistsError), atomic_file(path, overwrite=False) as file:
         raise AssertionError
-    assert os.listdir(folder) == ["file"]
+    assert _names(folder) == ["file"]
 
 
 def test_a_folder_that_is_a_file_is_a_clear_error(folder: Path) -> None:
@@ -84,4 +87,4 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(folder: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script, str(folder / "file")], check=False)
     assert done.returncode == 3
-    assert os.listdir(folder) == []
+    assert _names(folder) == []
