@@ -10,7 +10,10 @@ def main() -> int:
     if sys.argv[1:] == ["--version"]:  # answered without loading the command line
         from sgdb import __version__
 
-        sys.stdout.write(f"sgdb {__version__}\n")
+        try:
+            print(f"sgdb {__version__}", flush=True)  # noqa: T201 - there is no Output yet
+        except OSError:
+            return 3
         return 0
     from sgdb.cli.app import run
 

@@ -20,7 +20,7 @@ from sgdb.cli.commands.status import status
 from sgdb.cli.commands.verify import verify
 from sgdb.cli.output import Output
 from sgdb.cli.session import Session, session
-from sgdb.errors import SgdbError
+from sgdb.errors import EnvironmentFaultError, SgdbError
 
 INTERRUPTED = 130
 BUG = 70
@@ -84,21 +84,39 @@ def options(
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
+    if hasattr(signal, "SIGPIPE"):  # `| head` ends a command quietly, as it ends others
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     current = Session(Output())
+    try:
+        code = _run(arguments, current)
+        current.output.flush()
+    except OSError as error:  # sgdb's own files and databases have errors of their own: this is a stream
+        current.output.abandon()
+        current.output.error(f"cannot write the output: {error.strerror}", "see where the output goes")
+        return EnvironmentFaultError.exit_code
+    return code
+
+
+def _run(arguments: list[str], current: Session) -> int:
     try:
         app(args=arguments, prog_name="sgdb", obj=current)
     except SystemExit as exit_:
-        return exit_.code if isinstance(exit_.code, int) else 0
+        code = exit_.code if isinstance(exit_.code, int) else 0
+        if code == INTERRUPTED:
+            current.output.message("interrupted")
+        return code
     except KeyboardInterrupt:
         current.output.message("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        current.output.close_quietly()
     except SgdbError as error:
         if current.debug:
             current.output.traceback()
         current.output.error(error.message, error.hint, _causes(error))
         return error.exit_code
+    except OSError:
+        if current.debug:
+            current.output.traceback()
+        raise
     except Exception as error:
         if current.debug:
             current.output.traceback()

@@ -8,9 +8,10 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,8 +95,9 @@ class Output:
     """Writes to the two streams it is given."""
 
     def __init__(self, stdout: TextIO | None = None, stderr: TextIO | None = None) -> None:
-        self._stdout = stdout or sys.stdout
-        self._stderr = stderr or sys.stderr
+        # A stream that was closed before the process began is None.
+        self._stdout = stdout or sys.stdout or io.StringIO()
+        self._stderr = stderr or sys.stderr or io.StringIO()
         for stream in (self._stdout, self._stderr):
             if isinstance(stream, io.TextIOWrapper):  # a name may hold what the terminal's encoding has not
                 stream.reconfigure(errors="backslashreplace")
@@ -232,11 +234,10 @@ class Output:
         """A progress bar on a terminal, silence elsewhere; notices are printed in any case."""
         return TerminalProgress(self, self._stderr)
 
-    def close_quietly(self) -> NoReturn:
-        """Ends the process after the reader of a pipe has gone away, as other tools do."""
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, sys.stdout.fileno())
-        raise SystemExit(141)
+    def abandon(self) -> None:
+        """Gives stdout up after it has failed, so that nothing fails again when the process ends."""
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self._stdout.fileno())
 
 
 class TerminalProgress:

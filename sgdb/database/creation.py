@@ -9,7 +9,7 @@ from sgdb.database.engine import make_engine
 from sgdb.errors import ConfigError, DatabaseMissingError, DatabasePermissionError, SgdbError
 
 
-def create_database(url: URL) -> bool:
+def create_database(url: URL, *, connect_timeout: int = 5) -> bool:
     """Creates the database that `url` names, in UTF-8; returns False when it was there already.
 
     Safe when several processes try at once.
@@ -24,10 +24,10 @@ def create_database(url: URL) -> bool:
             "The database address names no database", hint="end it with a name, as in postgresql://HOST/sgdb"
         )
     # Asked before the maintenance database, which hosted servers often close to their users.
-    if _exists(url):
+    if _exists(url, connect_timeout):
         return False
     try:
-        _execute_alone(url.set(database="postgres"), _create_statement(url))
+        _execute_alone(url.set(database="postgres"), _create_statement(url), connect_timeout)
     except (DatabasePermissionError, DatabaseMissingError) as error:
         raise DatabasePermissionError(
             f"The database {url.database} does not exist, and could not be created: {error.message}",
@@ -35,23 +35,23 @@ def create_database(url: URL) -> bool:
         ) from error
     except SgdbError:
         # Another process may have been first; the server reports that in more than one way.
-        if _exists(url):
+        if _exists(url, connect_timeout):
             return False
         raise
     return True
 
 
-def _exists(url: URL) -> bool:
+def _exists(url: URL, connect_timeout: int) -> bool:
     try:
-        _execute_alone(url, "SELECT 1")
+        _execute_alone(url, "SELECT 1", connect_timeout)
     except DatabaseMissingError:
         return False
     return True
 
 
-def _execute_alone(url: URL, statement: str) -> None:
+def _execute_alone(url: URL, statement: str, connect_timeout: int) -> None:
     """Executes one statement outside a transaction, on a connection that is closed afterwards."""
-    engine = make_engine(url)
+    engine = make_engine(url, connect_timeout=connect_timeout)
     try:
         with (
             translated_errors(url),

@@ -109,7 +109,7 @@ class Intake:
 
     def add_games(self, batches: Iterable[list[GameSnapshot]], total: int, tally: Tally) -> None:
         """Games in batches, `total` at most, counted in `tally`. Raises ConflictError."""
-        if self.is_new:
+        if self.is_new and total:
             self._copy_games(batches, total, tally)
             return
         for batch in batches:
@@ -158,7 +158,7 @@ class Intake:
 
     def add_results(self, batches: Iterable[tuple[str, list[BotPerformance]]], total: int) -> None:
         """Results in batches of one key each, `total` at most. Their games are there already."""
-        if self.is_new:
+        if self.is_new and total:
             self._copy_results(batches, total, self._keys)
             return
         for key, batch in batches:

@@ -1,4 +1,4 @@
-"""Locks between commands that write sets. All of them end with the transaction.
+"""Locks between commands that write. All of them end with the transaction.
 
 The lock is asked for again and again instead of waiting inside the server: libpq does not come back to
 Python while a statement waits, so Ctrl-C would have no effect until the lock is there.
@@ -17,6 +17,8 @@ from sgdb.records import GameConfig
 
 _POLL = 0.05  # seconds
 _ALL_SETS = "sgdb sets"
+# Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
+SCHEMA_LOCK = 0x7367646200000000
 
 
 def lock_set(
@@ -44,10 +46,28 @@ def lock_all_sets(
     _lock(connection, "pg_try_advisory_xact_lock", _ALL_SETS, timeout, on_wait)
 
 
+def lock_schema(
+    connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
+) -> None:
+    """Keeps every other migration of the schema out. Otherwise like `lock_set`."""
+    _poll(connection, "pg_try_advisory_xact_lock", SCHEMA_LOCK, "the schema", timeout, on_wait)
+
+
 def _lock(
     connection: Connection, function: str, name: str, timeout: float, on_wait: Callable[[], object] | None
 ) -> None:
     key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+    _poll(connection, function, key, "the same benchmark set", timeout, on_wait)
+
+
+def _poll(
+    connection: Connection,
+    function: str,
+    key: int,
+    what: str,
+    timeout: float,
+    on_wait: Callable[[], object] | None,
+) -> None:
     query = text(f"SELECT {function}(:key)")
     deadline: float | None = None
     while not connection.execute(query, {"key": key}).scalar_one():
@@ -58,7 +78,7 @@ def _lock(
                 on_wait()
         if now >= deadline:
             raise BusyError(
-                f"another command has been at work on the same benchmark set for {timeout:g} seconds",
+                f"another command has been at work on {what} for {timeout:g} seconds",
                 hint="run the command again when the other one has finished, or raise SGDB_LOCK_TIMEOUT",
             )
         time.sleep(min(_POLL, deadline - now))

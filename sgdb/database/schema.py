@@ -7,7 +7,7 @@ interrupts it, the database is as it was before or as it is after.
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -16,10 +16,11 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import Connection, Engine, func, select, text
+from sqlalchemy import Connection, Engine, text
 
 from sgdb.database.driver_errors import describe, quoted
 from sgdb.database.engine import require_supported, transaction
+from sgdb.database.locks import lock_schema
 from sgdb.database.models import Base
 from sgdb.database.revisions import (
     OWN_DATABASE,
@@ -33,8 +34,6 @@ from sgdb.database.revisions import (
 )
 from sgdb.errors import DatabasePermissionError, SchemaError, UsageError
 
-# Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
-SCHEMA_LOCK = 0x7367646200000000
 BASE = "base"
 
 
@@ -51,7 +50,9 @@ class UpgradeResult:
         return self.before != self.after
 
 
-def upgrade(engine: Engine, *, lock_timeout: float = 60.0) -> UpgradeResult:
+def upgrade(
+    engine: Engine, *, lock_timeout: float = 60.0, on_wait: Callable[[], object] | None = None
+) -> UpgradeResult:
     """Brings the schema to `head()`; does nothing when it is there already.
 
     Any number of processes may call this at once: one works, the others wait for it and find it done.
@@ -59,6 +60,7 @@ def upgrade(engine: Engine, *, lock_timeout: float = 60.0) -> UpgradeResult:
 
     Args:
         lock_timeout: seconds to wait for another migration, or for a table that is in use.
+        on_wait: called once when another migration has to be waited for.
 
     Raises:
         BusyError: the wait took longer.
@@ -66,7 +68,7 @@ def upgrade(engine: Engine, *, lock_timeout: float = 60.0) -> UpgradeResult:
         DatabasePermissionError: the user may not create tables.
         UnsupportedServerError: the server's version or encoding is not supported.
     """
-    with _alone(engine, lock_timeout) as connection:
+    with _alone(engine, lock_timeout, on_wait) as connection:
         require_supported(connection)
         found = state(connection)
         if found.status is SchemaStatus.CURRENT:
@@ -133,13 +135,15 @@ def _config(connection: Connection) -> Config:
 
 
 @contextmanager
-def _alone(engine: Engine, lock_timeout: float) -> Iterator[Connection]:
+def _alone(
+    engine: Engine, lock_timeout: float, on_wait: Callable[[], object] | None = None
+) -> Iterator[Connection]:
     """A transaction that no other migration shares. It may begin while another one still works.
 
     Hence READ COMMITTED, whatever the server's default: what that one left must be seen.
     """
     with transaction(engine, isolation="READ COMMITTED", lock_timeout=lock_timeout) as connection:
-        connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
+        lock_schema(connection, timeout=lock_timeout, on_wait=on_wait)
         yield connection
 
 

@@ -250,15 +250,17 @@ class _ExportedSet:
 def _one_after_the_other(sequences: list[IdRuns]) -> IdRuns:
     """The first sequence as it is, then of each other what has not come yet, in its order."""
     merged = IdRuns(sequences[0].pairs())
-    seen = merged.distinct()
     for runs in sequences[1:]:
-        if len(runs.minus(seen)):
-            known = set(seen)
+        fresh = runs.minus(merged)
+        if runs == runs.distinct():
+            for start, stop in fresh.pairs():
+                merged.extend(start, stop)
+        else:
+            pending = set(fresh)
             for number in runs:
-                if number not in known:
-                    known.add(number)
+                if number in pending:
+                    pending.remove(number)
                     merged.append(number)
-            seen = merged.distinct()
     return merged
 
 

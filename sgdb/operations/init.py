@@ -86,9 +86,13 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
         revision, to_do = _check(url, settings)
         return InitResult(describe(url), data_folder, before=revision, after=revision, to_do=to_do)
     # The embedded server's database comes into being with its data folder.
-    created = embedded is None and create_database(url)
+    created = embedded is None and create_database(url, connect_timeout=settings.connect_timeout)
     with _engine(url, settings) as engine:
-        done = upgrade(engine, lock_timeout=settings.lock_timeout)
+        done = upgrade(
+            engine,
+            lock_timeout=settings.lock_timeout,
+            on_wait=lambda: progress.notice("waiting for another command that migrates the schema"),
+        )
     return InitResult(
         describe(url), data_folder, created or (is_new and done.changed), done.before, done.after
     )

@@ -22,6 +22,7 @@ from sqlalchemy import URL, Connection, Engine, Inspector, event, func, inspect,
 from sgdb.database import revisions, schema
 from sgdb.database.creation import create_database
 from sgdb.database.engine import make_engine, transaction
+from sgdb.database.locks import SCHEMA_LOCK
 from sgdb.database.models import Base
 from sgdb.database.revisions import VERSION_TABLE, SchemaStatus
 from sgdb.database.schema import UpgradeResult
@@ -272,12 +273,15 @@ def door_held(engine: Engine, crowd: int) -> Iterator[None]:
     """Holds the lock of migrations until `crowd` others wait for it, then lets them race."""
 
     def waiting() -> int:
-        query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+        query = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND pid <> pg_backend_pid() AND query LIKE 'SELECT pg_try_advisory_xact_lock(%'"
+        )
         with transaction(engine, read_only=True) as connection:
             return int(connection.execute(text(query)).scalar_one())
 
     with transaction(engine) as connection:
-        connection.execute(select(func.pg_advisory_xact_lock(schema.SCHEMA_LOCK)))
+        connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
         yield
         wait_until(lambda: waiting() == crowd)
 
@@ -304,7 +308,7 @@ class TestInCompany:
     def test_the_wait_is_bounded(self, empty: Engine) -> None:
         """A migration that does not end makes the next one give up, not hang."""
         with transaction(empty) as connection:
-            connection.execute(select(func.pg_advisory_xact_lock(schema.SCHEMA_LOCK)))
+            connection.execute(select(func.pg_advisory_xact_lock(SCHEMA_LOCK)))
             with pytest.raises(BusyError):
                 schema.upgrade(empty, lock_timeout=0.05)
             with pytest.raises(BusyError):

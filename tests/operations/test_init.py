@@ -14,6 +14,7 @@ from sqlalchemy import URL, make_url, text
 
 from sgdb.database import revisions, schema
 from sgdb.database.engine import make_engine, server_info, transaction
+from sgdb.database.locks import SCHEMA_LOCK
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import (
     AuthenticationError,
@@ -236,7 +237,7 @@ class TestExternal:
         engine = make_engine(empty_database)
         try:
             with transaction(engine) as connection:
-                connection.execute(text(f"SELECT pg_advisory_xact_lock({schema.SCHEMA_LOCK})"))
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({SCHEMA_LOCK})"))
                 with pytest.raises(BusyError):
                     init(InitOptions(), external(empty_database, lock_timeout=0.05))
         finally:

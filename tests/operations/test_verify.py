@@ -309,7 +309,7 @@ def test_content_that_went_to_two_sets_is_compared_with_both(settings: Settings,
 _LAST = "chunk_index = (SELECT max(chunk_index) FROM archive_chunks)"
 DAMAGE = {
     "bit": [
-        "UPDATE archive_chunks SET data = set_byte(data, 5000, get_byte(data, 5000) # 16) WHERE chunk_index = 0"
+        "UPDATE archive_chunks SET data = set_byte(data, 50, get_byte(data, 50) # 16) WHERE chunk_index = 0"
     ],
     "missing": ["DELETE FROM archive_chunks WHERE chunk_index = 1"],
     "missing last": [f"DELETE FROM archive_chunks WHERE {_LAST}"],

@@ -105,7 +105,7 @@ def _summary(result: MigratePicklesResult, output: Output) -> None:
     output.message(f"games:   {_sum(totals['games'])}{regenerated}")
     output.message(f"results: {_sum(totals['results'])}")
     if result.interrupted:
-        output.message("interrupted: the files above are done, the current one was rolled back")
+        output.message("the files above are done; the one that was at work has been rolled back")
     elif result.dry_run:
         output.message("dry run: nothing was written; run it without --dry-run to migrate")
     elif files["migrated"]:

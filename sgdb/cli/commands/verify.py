@@ -75,9 +75,9 @@ def _explain(result: VerifyResult, output: Output) -> None:
         output.data(Format.TABLE, ("check", "result", "detail"), rows, None)
     for path, reason in result.selection.skipped:
         output.message(f"skipped: {path} ({reason})")
-    if not result.files:
-        output.message("nothing has been migrated yet: sgdb migrate-pickles FOLDER")
-    elif result.equal:
+    if not result.equal:
+        output.message("NOT equal")
+    elif result.files:
         output.message(f"equal: {len(result.files)} files, every value is in the database")
     else:
-        output.message("NOT equal")
+        output.message("no file was compared: none has been migrated yet, or none with its original kept")

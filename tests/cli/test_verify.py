@@ -1,0 +1,104 @@
+"""`sgdb verify` as a process: exit codes, streams and formats."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from sgdb.settings import Settings
+from tests.cli.conftest import Process
+from tests.legacy import write_legacy
+from tests.steps import database_state, migrate, tamper
+
+
+@pytest.fixture
+def path(settings: Settings, tmp_path: Path) -> Path:
+    """A file that has been migrated."""
+    path = write_legacy(tmp_path / "a.pkl", num_games=40)
+    migrate(settings, path)
+    return path
+
+
+def test_equal_is_0_and_nothing_is_written(sgdb_process: Process, engine: Engine, path: Path) -> None:
+    """By file and by the database alone."""
+    state = database_state(engine)
+    by_file = sgdb_process("verify", path)
+    alone = sgdb_process("verify")
+    assert (by_file.returncode, alone.returncode) == (0, 0)
+    assert "equal: 1 files" in by_file.stderr
+    assert "originals match" in alone.stdout
+    assert database_state(engine) == state
+
+
+def test_a_difference_is_1_and_named(sgdb_process: Process, engine: Engine, path: Path) -> None:
+    """The table shows game, bot, field and both values, and how to see the rest."""
+    tamper(engine, "UPDATE game_results SET moves_made = 4321")
+    done = sgdb_process("verify", path)
+    assert done.returncode == 1
+    assert "NOT equal" in done.stderr
+    assert "20 of 40 differences are shown; --all" in done.stderr
+    assert done.stdout.count("moves_made") == 20
+    assert "LargestGroupBot" in done.stdout
+    assert sgdb_process("verify", path, "--all").stdout.count("moves_made") == 40
+
+
+def test_json_is_one_pure_document(sgdb_process: Process, engine: Engine, path: Path) -> None:
+    """The form that scripts rely on."""
+    tamper(engine, "DELETE FROM game_results WHERE id = 3")
+    done = sgdb_process("verify", "--format", "json")
+    assert (done.returncode, done.stderr) == (1, "")
+    document = json.loads(done.stdout)
+    assert document["equal"] is False
+    assert document["files"] == [
+        {
+            "path": str(path),
+            "status": "different",
+            "differences": 1,
+            "examples": [
+                {
+                    "game_id": 2,
+                    "bot": "LargestGroupBot",
+                    "field": "row",
+                    "pickle": "present",
+                    "database": None,
+                }
+            ],
+            "error": None,
+        }
+    ]
+    assert [check["ok"] for check in document["checks"]] == [True, False, True, True, True]
+
+
+def test_csv_has_a_line_a_file(sgdb_process: Process, path: Path) -> None:
+    """And nothing else on stdout."""
+    write_legacy(path.parent / "b.pkl", base_seed=5)
+    done = sgdb_process("verify", path.parent, "--only", "*.pkl", "--format", "csv")
+    assert done.returncode == 1
+    assert [row["status"] for row in csv.DictReader(done.stdout.splitlines())] == ["equal", "missing"]
+
+
+def test_exit_codes_of_what_cannot_be_read(sgdb_process: Process, path: Path) -> None:
+    """4 for a damaged file alone, 1 among others, 2 for a path that is not there, 3 without a database."""
+    bad = write_legacy(path.parent / "bad.pkl", spoil_bytes=lambda raw: raw[:-3])
+    alone = sgdb_process("verify", bad)
+    assert alone.returncode == 4
+    assert "unreadable" in alone.stderr
+    assert sgdb_process("verify", bad, path).returncode == 1
+    assert sgdb_process("verify", "nowhere").returncode == 2
+    away = sgdb_process("verify", path, SGDB_DATABASE_URL="postgresql://x@127.0.0.1:1/x")
+    assert (away.returncode, away.stdout) == (3, "")
+
+
+def test_without_originals_it_does_not_claim_to_have_compared(
+    sgdb_process: Process, settings: Settings, tmp_path: Path
+) -> None:
+    """The checks run, and that no file was compared is said."""
+    migrate(settings, write_legacy(tmp_path / "a.pkl"), archive=False)
+    done = sgdb_process("verify")
+    assert done.returncode == 0
+    assert "no file was compared" in done.stderr
+    assert "1 files were migrated without keeping the original" in done.stdout
