@@ -15,9 +15,12 @@ def main() -> int:
         except OSError:
             return 3
         return 0
-    from sgdb.cli.app import run
+    try:
+        from sgdb.cli.app import run
 
-    return run(sys.argv[1:])
+        return run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the command line stands, or while it is closing
+        return 130
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import platformdirs
+from dotenv.parser import parse_stream
 from pydantic import BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -125,7 +126,8 @@ def load_settings(overrides: Mapping[str, object] | None = None, *, folder: Path
     """Reads all layers and returns the settings that hold.
 
     `overrides` are the command line's; a None in it means "not given". `.env` and `sgdb.toml` are looked
-    for in `folder` (default: the current folder) and may be absent. Relative paths in sgdb.toml are
+    for in `folder` (default: the current folder) and may be absent. A home on the command line selects the
+    embedded server, whatever server the lower layers name. Relative paths in sgdb.toml are
     relative to that file, all others to the current folder; `~` is the user's home.
 
     Raises ConfigError naming the setting and where it stands: unknown key in sgdb.toml, unknown
@@ -148,6 +150,10 @@ def load_settings(overrides: Mapping[str, object] | None = None, *, folder: Path
     layers += _toml_layers(folder / SETTINGS_FILE, layers)
 
     values, origins = _merge(layers)
+    if "home" in given and "database_url" not in given:
+        # Who names the embedded server's folder on the command line means that server.
+        for name in ("database_url", *_PARTS):
+            values.pop(name, None)
     try:
         settings = Settings(**values)
     except ValidationError as error:
@@ -190,11 +196,23 @@ def _merge(layers: list[_Layer]) -> tuple[dict[str, Any], dict[str, _Layer]]:
 
 def _read_dotenv(path: Path) -> DotEnvSettingsSource | None:
     try:
-        if path.exists():
+        if path.is_file():
+            _refuse_broken_lines(path)
             return DotEnvSettingsSource(Settings, env_file=path, env_file_encoding="utf-8")
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise _unreadable(path, error) from error
+
+
+def _refuse_broken_lines(path: Path) -> None:
+    """A line that is passed over could be the one with the server's address."""
+    with path.open(encoding="utf-8") as file:
+        for binding in parse_stream(file):
+            if binding.error:
+                raise ConfigError(
+                    f"{path}, line {binding.original.line}: this is no NAME=value",
+                    hint="correct the line, or put a # before it",
+                )
 
 
 def _toml_layers(path: Path, above: list[_Layer]) -> list[_Layer]:
@@ -291,7 +309,7 @@ def _config_error(
     shown = "the value" if name in _SECRETS else repr(values[name])
     return ConfigError(
         f"{layer.label(name)} in {layer.origin}: {shown} is not accepted ({first['msg']})",
-        hint=f"it is the {Settings.model_fields[name].description}",
+        hint=f"it is meant to be: {Settings.model_fields[name].description}",
     )
 
 

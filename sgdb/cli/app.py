@@ -18,9 +18,10 @@ from sgdb.cli.commands.query import query
 from sgdb.cli.commands.server import server
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.verify import verify
+from sgdb.cli.options import path_of
 from sgdb.cli.output import Output
 from sgdb.cli.session import Session, session
-from sgdb.errors import EnvironmentFaultError, SgdbError
+from sgdb.errors import EnvironmentFaultError, SgdbError, UsageError
 
 INTERRUPTED = 130
 BUG = 70
@@ -63,7 +64,11 @@ def options(
     ] = None,
     home: Annotated[
         Path | None,
-        typer.Option(help="Folder of the embedded server's data. [env: SGDB_HOME]", metavar="FOLDER"),
+        typer.Option(
+            help="Folder of the embedded server's data; selects that server. [env: SGDB_HOME]",
+            metavar="FOLDER",
+            parser=path_of,
+        ),
     ] = None,
     env: Annotated[
         str | None,
@@ -78,6 +83,8 @@ def options(
     del version
     current = session(context)
     current.debug = debug
+    if database_url == "":
+        raise UsageError("--database-url is empty", hint="leave it out to use the embedded server")
     current.overrides = {"database_url": database_url, "home": home, "env": env}
 
 
@@ -140,7 +147,8 @@ def _causes(error: BaseException) -> list[str]:
     cause = error.__cause__
     while cause is not None:
         line = next(iter(str(cause).strip().splitlines()), type(cause).__name__)
-        if isinstance(cause, SgdbError | OSError) and line not in said:
+        repeated = isinstance(cause, OSError) and cause.strerror and cause.strerror in said
+        if isinstance(cause, SgdbError | OSError) and line not in said and not repeated:
             lines.append(line)
             said += line
         cause = cause.__cause__

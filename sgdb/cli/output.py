@@ -17,8 +17,17 @@ if TYPE_CHECKING:
     from rich.console import Console
     from tqdm import tqdm
 
-# Control characters (C0, DEL, C1) would let a bot's name rewrite the screen.
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}
+# Control characters (C0, DEL, C1) would let a bot's name rewrite the screen, marks of direction would turn it
+# round, and bytes of a file's name that are no text cannot be printed.
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {
+    code: f"\\u{code:04x}"
+    for code in (
+        0x061C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2070), 0xFEFF,
+        *range(0xD800, 0xE000),
+    )
+}  # fmt: skip
+# Columns whose numbers are names: they are pasted back, so no digits are grouped.
+_NAMES = {"seed", "base_seed", "set", "id", "benchmark_set_id", "game_index", "game_id", "pid"}
 
 
 class Format(StrEnum):
@@ -35,7 +44,7 @@ def harmless(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def cell(value: Any) -> str:
+def cell(value: Any, column: str = "") -> str:
     """A value as a person reads it."""
     if value is None:
         return ""
@@ -44,7 +53,7 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, int):
-        return f"{value:,}"
+        return str(value) if column in _NAMES else f"{value:,}"
     return harmless(json.dumps(value) if isinstance(value, list | dict) else str(value))
 
 
@@ -178,7 +187,7 @@ class Output:
                 Text(name.replace("_", " ")), justify="right" if numeric else "left", no_wrap=True
             )
         for row in rows:
-            table.add_row(*(Text(cell(row[name])) for name in columns))
+            table.add_row(*(Text(cell(row[name], name)) for name in columns))
         console = self._console(self._stdout)
         console.width = 10_000  # nothing is cut or folded: on a narrow terminal a long line goes on below
         console.print(table)
@@ -190,7 +199,9 @@ class Output:
         self.text(line(columns))
         self.text(line(["---"] * len(columns)))
         for row in rows:
-            self.text(line([cell(row[name]).replace("\\", "\\\\").replace("|", "\\|") for name in columns]))
+            self.text(
+                line([cell(row[name], name).replace("\\", "\\\\").replace("|", "\\|") for name in columns])
+            )
 
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console

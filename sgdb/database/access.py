@@ -9,6 +9,8 @@ from sqlalchemy import Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
 from sgdb.database.revisions import require_current
+from sgdb.database.server import EmbeddedServer
+from sgdb.errors import SchemaError
 from sgdb.settings import Settings
 
 
@@ -16,8 +18,14 @@ from sgdb.settings import Settings
 def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = None) -> Iterator[Engine]:
     """An engine on the settings' database, whose server and schema are what this program needs.
 
-    Raises EnvironmentFaultError otherwise. Its connections are closed at the end.
+    Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
+    here. Its connections are closed at the end.
     """
+    if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
+        raise SchemaError(
+            f"there is no database yet (embedded server at {settings.home})",
+            hint="set it up with `sgdb init`",
+        )
     engine = open_engine(settings, on_notice=on_notice)
     try:
         with transaction(engine, read_only=True) as connection:

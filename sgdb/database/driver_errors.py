@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sgdb.errors import (
     AuthenticationError,
     BusyError,
+    ConfigError,
     DatabaseMissingError,
     DatabasePermissionError,
     DatabaseUnreachableError,
@@ -84,6 +85,11 @@ _RESOURCES = _Rule(
     EnvironmentFaultError,
     "The database server is out of resources or damaged",
     "see the server's log (`sgdb server status` names the embedded server's) and run the command again",
+)
+_CONNECTION_OPTION = _Rule(
+    ConfigError,
+    "The database address has an option that PostgreSQL does not know",
+    "correct what follows the ? in SGDB_DATABASE_URL",
 )
 _BUSY = _Rule(
     BusyError, "Another session is in the way", "run the command again when the other one has finished"
@@ -196,6 +202,8 @@ def _rule(error: psycopg2.Error) -> _Rule:
     # of the driver, such as a value it cannot adapt.
     if isinstance(error, psycopg2.OperationalError) or type(error) is psycopg2.DatabaseError:
         return next((rule for fragment, rule in _CONNECTION_WORDS if fragment in words), _UNREACHABLE)
+    if isinstance(error, psycopg2.ProgrammingError) and "connection option" in words:
+        return _CONNECTION_OPTION
     if isinstance(error, psycopg2.InterfaceError) and "connection already closed" in words:
         return _CONNECTION_LOST
     return _BUG

@@ -148,6 +148,12 @@ class EmbeddedServer:
                 started_at=live.started_at if live else None,
             )
 
+    @property
+    def is_set_up(self) -> bool:
+        """Whether there is a data folder with something in it. Looks, and creates nothing."""
+        with _file_errors(self.home):
+            return self.data_folder.is_dir() and any(self.data_folder.iterdir())
+
     @cached_property
     def _account(self) -> ServerAccount:
         return ServerAccount(self.notices)

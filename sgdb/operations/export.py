@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -68,8 +68,14 @@ class _Plan:
     archive_id: int | None = None
 
 
-def export(options: ExportOptions, settings: Settings, progress: Progress | None = None) -> ExportResult:
-    """Writes each file atomically, all of them from the same moment of the database.
+def export(
+    options: ExportOptions,
+    settings: Settings,
+    progress: Progress | None = None,
+    on_file: Callable[[ExportedFile], object] | None = None,
+) -> ExportResult:
+    """Writes each file atomically, all of them from the same moment of the database. `on_file` is called
+    with each file once it is there.
 
     Raises AlreadyExistsError before anything is written, NotFoundError for an unknown set,
     IncompleteSetError, ArchiveError, DiskFullError or FileAccessError.
@@ -93,6 +99,8 @@ def export(options: ExportOptions, settings: Settings, progress: Progress | None
             for plan in plans:
                 files.append(_write(connection, plan, options.overwrite))
                 progress.advance(1, plan.path.name)
+                if on_file is not None:
+                    on_file(files[-1])
         finally:
             progress.finish()
     return ExportResult(files, without)
@@ -140,9 +148,9 @@ def _originals(
 def _check_free(plans: Iterable[_Plan], overwrite: bool) -> None:
     there = [plan.path for plan in plans if plan.path.exists() or plan.path.is_symlink()]
     if there and not overwrite:
-        more = f" and {len(there) - 1} more" if len(there) > 1 else ""
+        what = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
         raise AlreadyExistsError(
-            f"{there[0]}{more} exists already; nothing was written", hint="give --overwrite, or another --to"
+            f"{what} already; nothing was written", hint="give --overwrite, or another --to"
         )
 
 

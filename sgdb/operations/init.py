@@ -78,7 +78,7 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
     progress = progress or Silent()
     embedded = EmbeddedServer(settings.home) if settings.server_address is None else None
     data_folder = str(embedded.data_folder) if embedded else None
-    is_new = embedded is not None and _is_absent(embedded)
+    is_new = embedded is not None and not embedded.is_set_up
     if options.check and is_new:
         return InitResult(f"embedded server in {settings.home}", data_folder, to_do=(_SET_UP, _CREATE_TABLES))
     url = database_url(settings, on_notice=progress.notice)
@@ -96,12 +96,6 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
     return InitResult(
         describe(url), data_folder, created or (is_new and done.changed), done.before, done.after
     )
-
-
-def _is_absent(server: EmbeddedServer) -> bool:
-    """Whether there is no data folder, or an empty one, which counts as none."""
-    server.status()  # tells a folder that may not be entered from one that is not there
-    return not server.data_folder.is_dir() or not any(server.data_folder.iterdir())
 
 
 def _check(url: URL, settings: Settings) -> tuple[str | None, tuple[str, ...]]:

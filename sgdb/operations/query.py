@@ -136,7 +136,7 @@ def results(
             describe_set(connection, options.set_id)
             names = queries.bot_names(connection, options.set_id)
             if bot not in names:
-                raise _unknown_bot(bot, names)
+                raise _unknown_bot(bot, names, f" in set {options.set_id}")
             yield from queries.results(connection, options.set_id, bot, options.start, options.stop)
 
     _check_range(options)
@@ -156,12 +156,12 @@ def _check_range(options: PartOptions) -> None:
         )
 
 
-def _unknown_bot(bot: str, names: list[str]) -> NotFoundError:
+def _unknown_bot(bot: str, names: list[str], where: str = "") -> NotFoundError:
     near = get_close_matches(bot, names, n=1)
     known = sorted(set(names))
     hint = (
         f"did you mean {near[0]!a}?"
         if near
-        else "known bots: " + (", ".join(map(ascii, known[:10])) or "none")
+        else f"known bots{where}: " + (", ".join(map(ascii, known[:10])) or "none")
     )
-    return NotFoundError(f"no results of a bot named {bot!a}", hint=hint)
+    return NotFoundError(f"no results of a bot named {bot!a}{where}", hint=hint)

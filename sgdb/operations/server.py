@@ -68,5 +68,5 @@ def server(action: ServerAction, settings: Settings, progress: Progress | None =
         changed = embedded.stop()
     status = embedded.status()
     # An empty folder counts as none: the server would be set up in it.
-    exists = status.running or (embedded.data_folder.is_dir() and any(embedded.data_folder.iterdir()))
+    exists = status.running or embedded.is_set_up
     return ServerResult(status, exists, changed)

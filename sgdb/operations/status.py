@@ -89,7 +89,7 @@ def status(settings: Settings, progress: Progress | None = None) -> StatusResult
         found = embedded.status()
         if not found.running:
             result = replace(result, server_version=found.version)
-            if not embedded.data_folder.is_dir() or not any(embedded.data_folder.iterdir()):
+            if not embedded.is_set_up:
                 return replace(result, state="not set up", next_step=_INIT)
             return result
     url = database_url(settings, on_notice=progress.notice)

@@ -20,7 +20,14 @@ from sgdb.database.coverage import listed, stored_games, stored_results
 from sgdb.database.engine import transaction
 from sgdb.database.provenance import SourceRow, sources
 from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
-from sgdb.errors import ArchiveError, FileAccessError, InputRefusedError, NotFoundError, SgdbError
+from sgdb.errors import (
+    ArchiveError,
+    FileAccessError,
+    InputRefusedError,
+    NotFoundError,
+    SgdbError,
+    UsageError,
+)
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.legacy import Games, LegacyFile
 from sgdb.pickles.selection import Selection, select_files
@@ -112,6 +119,10 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
 
     Raises UsageError for paths that do not exist and EnvironmentFaultError when the database is away.
     """
+    if not options.paths and (options.only is not None or options.recursive):
+        raise UsageError(
+            "--only and --recursive choose among files, and no path was given", hint="name a folder"
+        )
     progress = progress or Silent()
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
     limit = None if options.all_examples else SHOWN_EXAMPLES

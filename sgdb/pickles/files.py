@@ -99,24 +99,31 @@ class FileSource:
             os.close(descriptor)
 
 
-def find_files(path: Path, *, recursive: bool, only: str | None) -> list[Path]:
+def find_files(
+    path: Path, *, recursive: bool, only: str | None
+) -> tuple[list[Path], list[tuple[Path, FileAccessError]]]:
     """The files that `path` stands for: itself, or a folder's files (and those below, if `recursive`),
-    sorted. `only` is a glob for names. Links to folders are not followed, and files that sgdb is still
-    writing are passed over. Raises NotFoundError or FileAccessError."""
+    sorted; and what could not be looked at. `only` is a glob for names. Links to folders are not
+    followed, and files that sgdb is still writing are passed over. Raises NotFoundError."""
+    closed: list[tuple[Path, FileAccessError]] = []
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError, ValueError):
         raise NotFoundError(f"no such file or folder: {path}", hint="check the path") from None
     except OSError as error:
-        raise FileAccessError(f"cannot open {path}: {error.strerror}", hint="check its permissions") from None
+        refused = FileAccessError(f"cannot open {path}: {error.strerror}", hint="check its permissions")
+        return [], [(path, refused)]
     if not is_folder:
-        return [path] if only is None or fnmatch(path.name, only) else []
+        return ([path] if only is None or fnmatch(path.name, only) else []), closed
     found: list[Path] = []
 
-    def fail(error: OSError) -> None:
-        raise FileAccessError(f"cannot list {error.filename}: {error.strerror}", hint="check its permissions")
+    def note(error: OSError) -> None:
+        refused = FileAccessError(
+            f"cannot list {error.filename}: {error.strerror}", hint="check its permissions"
+        )
+        closed.append((Path(error.filename), refused))
 
-    for folder, folders, names in os.walk(path, onerror=fail):
+    for folder, folders, names in os.walk(path, onerror=note):
         if not recursive:
             folders.clear()
         found.extend(
@@ -124,7 +131,7 @@ def find_files(path: Path, *, recursive: bool, only: str | None) -> list[Path]:
             for name in names
             if (only is None or fnmatch(name, only)) and not (name[0] == "." and name.endswith(".part"))
         )
-    return sorted(found)
+    return sorted(found), closed
 
 
 def what_it_is(source: Source) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,12 +33,14 @@ def select_files(paths: Iterable[Path], *, recursive: bool, only: str | None) ->
     Raises NotFoundError for a path that does not exist.
     """
     paths = list(paths)
-    selection = Selection(single=len(paths) == 1 and not paths[0].is_dir())
+    selection = Selection(single=len(paths) == 1 and not _is_folder(paths[0]))
     seen: set[Path] = set()
     for path in paths:
-        named = not path.is_dir()
-        for found in find_files(path, recursive=recursive, only=only):
-            resolved = found.resolve()
+        named = not _is_folder(path)
+        files, closed = find_files(path, recursive=recursive, only=only)
+        selection.refused.extend(closed)
+        for found in files:
+            resolved = Path(os.path.realpath(found))
             if resolved in seen:
                 continue
             seen.add(resolved)
@@ -60,3 +63,7 @@ def select_files(paths: Iterable[Path], *, recursive: bool, only: str | None) ->
             else:
                 selection.skipped.append((found, reason))
     return selection
+
+
+def _is_folder(path: Path) -> bool:
+    return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where we may not look

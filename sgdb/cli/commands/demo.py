@@ -10,13 +10,19 @@ from typing import Annotated
 
 import typer
 
+from sgdb.cli.options import path_of
 from sgdb.cli.session import session
 
 
 def demo(
     context: typer.Context,
     keep: Annotated[
-        Path | None, typer.Option(help="Use this folder and leave it there afterwards.", metavar="FOLDER")
+        Path | None,
+        typer.Option(
+            help="Use this folder and leave it there afterwards.",
+            metavar="FOLDER",
+            parser=path_of,
+        ),
     ] = None,
 ) -> None:
     """Show the whole way on small made-up pickles.

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sgdb.cli.options import path_of
 from sgdb.cli.session import session
 from sgdb.errors import UsageError
 from sgdb.records import ExportFormat
+
+if TYPE_CHECKING:
+    from sgdb.operations.export import ExportedFile
 
 
 def export(
     context: typer.Context,
     to: Annotated[
-        Path, typer.Option(help="Folder for the files; made if it is not there.", metavar="FOLDER")
+        Path,
+        typer.Option(
+            help="Folder for the files; made if it is not there.",
+            metavar="FOLDER",
+            parser=path_of,
+        ),
     ],
     set_ids: Annotated[
         list[int] | None,
@@ -43,14 +52,16 @@ def export(
     from sgdb.operations.export import export as run
 
     if bool(set_ids) == all_sets:
-        raise UsageError(
-            "name the benchmark sets", hint="give either --set ID (see `sgdb query sets`) or --all"
-        )
+        wrong = "--set and --all exclude each other" if all_sets else "no benchmark set was named"
+        raise UsageError(wrong, hint="give either --set ID (see `sgdb query sets`) or --all")
     current = session(context)
     options = ExportOptions(to, None if all_sets else tuple(set_ids or ()), format, overwrite)
-    result = run(options, current.settings(), current.output.progress())
-    for file in result.files:
+
+    def on_file(file: ExportedFile) -> None:
         current.output.text(str(file.path))
+        current.output.flush()
+
+    result = run(options, current.settings(), current.output.progress(), on_file)
     for path in result.without_original:
         current.output.message(f"no original is stored of {path} (migrated with --no-archive)")
     current.output.message(f"files written to {to}: {len(result.files)}")

@@ -104,6 +104,8 @@ def _summary(result: MigratePicklesResult, output: Output) -> None:
     )
     output.message(f"games:   {_sum(totals['games'])}{regenerated}")
     output.message(f"results: {_sum(totals['results'])}")
+    if not result.files:
+        output.message("no pickle was found: see --only, and --recursive for folders below")
     if result.interrupted:
         output.message("the files above are done; the one that was at work has been rolled back")
     elif result.dry_run:

@@ -80,7 +80,9 @@ def bot_performance(
     else:
         current.output.data(format, operations.PERFORMANCE_FIELDS, rows, rows)
     if not rows:
-        current.output.message("no results yet: sgdb migrate-pickles FOLDER")
+        filtered = options != operations.BotPerformanceOptions(sort=sort)
+        found = "no results of that kind" if filtered else "no results yet: sgdb migrate-pickles FOLDER"
+        current.output.message(found)
 
 
 def _short(row: dict[str, Any]) -> dict[str, Any]:

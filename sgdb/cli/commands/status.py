@@ -60,6 +60,8 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
     if result.runs is not None:
         lines.append(("runs", f"{result.runs:,}"))
     if last := result.last_run:
-        lines.append(("last run", f"{last['id']}, {last['kind']}, {last['status']}, {last['started_at']}"))
+        # A killed run cannot write down its end.
+        ended = "at work or broken off" if last["status"] == "running" else last["status"]
+        lines.append(("last run", f"{last['id']}, {last['kind']}, {ended}, {last['started_at']}"))
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = ("file", "status", "differences")
 _DIFFERENCES = ("file", "game_id", "bot", "field", "pickle", "database")
+_FLAT = ("file", "check", "status", "game_id", "bot", "field", "pickle", "database", "detail")
 
 
 def verify(
@@ -43,11 +44,29 @@ def verify(
     current = session(context)
     options = VerifyOptions(as_paths(paths), recursive, only, all_examples)
     result = run(options, current.settings(), current.output.progress())
-    rows = [{"file": near(v.path), "status": v.status, "differences": v.differences} for v in result.files]
-    current.output.data(format, _COLUMNS, rows, result.to_json())
     if format is Format.TABLE:
+        rows = [
+            {"file": near(v.path), "status": v.status, "differences": v.differences} for v in result.files
+        ]
+        current.output.data(format, _COLUMNS, rows, None)
         _explain(result, current.output)
+    else:
+        current.output.data(format, _FLAT, _flat(result), result.to_json())
     raise typer.Exit(result.exit_code)
+
+
+def _flat(result: VerifyResult) -> list[dict[str, Any]]:
+    """One row a difference, and one for each file or check without any: for CSV and Markdown."""
+    nothing = dict.fromkeys(_FLAT)
+    rows: list[dict[str, Any]] = []
+    for verdict in result.files:
+        about = nothing | {"file": verdict.path, "status": verdict.status, "detail": verdict.error}
+        rows += [about | example._asdict() for example in verdict.examples] or [about]
+    rows += [
+        nothing | {"check": check.name, "status": "ok" if check.ok else "failed", "detail": check.detail}
+        for check in result.checks
+    ]
+    return rows
 
 
 def _explain(result: VerifyResult, output: Output) -> None:
