@@ -30,25 +30,30 @@ class _LineReader:
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines: Iterator[str] = iter(lines)
-        self._rest = b""
+        self._chunk = b""
+        self._at = 0  # how much of the chunk has been read
         self.error: BaseException | None = None
 
     def read(self, size: int = -1, /) -> bytes:
         try:
-            parts, have = [self._rest], len(self._rest)
-            while have < size:
-                line = next(self._lines, None)
-                if line is None:
-                    break
-                raw = line.encode()
-                parts.append(raw)
-                have += len(raw)
-            data = b"".join(parts)
-            self._rest = data[size:]
-            return data[:size]
+            if self._at >= len(self._chunk):
+                self._chunk, self._at = self._next_chunk(size), 0
+            start, self._at = self._at, self._at + size
+            return self._chunk[start : self._at]
         except BaseException as error:
             self.error = error
             raise
+
+    def _next_chunk(self, size: int) -> bytes:
+        """At least `size` bytes, unless the lines end."""
+        parts, have = [], 0
+        while have < size:
+            line = next(self._lines, None)
+            if line is None:
+                break
+            parts.append(line)
+            have += len(line)
+        return "".join(parts).encode()
 
 
 def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lines: Iterable[str]) -> None:

@@ -30,6 +30,7 @@ from sgdb.errors import ConflictError
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
 _SHOWN_CONFLICTS = 5
+_ROWS_A_LINE = 25  # a row may be large, and a line is made in one piece
 _GAME_COLUMNS = ("id", "benchmark_set_id", "game_index", "board_state", "seed", "metadata", "source_file_id")
 _RESULT_COLUMNS = (
     "id", "game_id", "bot_id", "tiles_cleared", "singles_remaining", "moves_made", "completed", "metadata",
@@ -114,16 +115,16 @@ class Intake:
             return
         for batch in batches:
             stored = fetch_games(self._connection, self.set_id, [game.game_id for game in batch])
-            missing = []
+            missing, conflicts = [], list[Difference]()
             for game in batch:
                 there = stored.get(game.game_id)
                 if there is None:
                     missing.append(game)
                     continue
-                differences = compare_game(game, there)
-                if differences:
-                    self._conflict(differences)
+                conflicts += compare_game(game, there)
                 tally.identical += 1
+            if conflicts:
+                self._conflict(conflicts)
             if missing:
                 self._copy_games([missing], len(missing), tally)
 
@@ -141,12 +142,15 @@ class Intake:
             keys = list(islice(ids, len(batch)))
             self._remember(batch, keys)
             tally.inserted += len(batch)
-            yield "".join(
-                [
-                    f"{key}\t{set_id}\t{index}\t{board}\t{_null(seed)}\t{json_cell(metadata)}\t{source}\n"
-                    for key, (index, board, seed, metadata) in zip(keys, batch, strict=True)
-                ]
-            )
+            for at in range(0, len(batch), _ROWS_A_LINE):
+                yield "".join(
+                    [
+                        f"{key}\t{set_id}\t{index}\t{board}\t{_null(seed)}\t{json_cell(metadata)}\t{source}\n"
+                        for key, (index, board, seed, metadata) in zip(
+                            keys[at : at + _ROWS_A_LINE], batch[at : at + _ROWS_A_LINE], strict=True
+                        )
+                    ]
+                )
 
     def _remember(self, batch: list[GameSnapshot], keys: list[int]) -> None:
         """Notes the new games' keys, which their results need."""
@@ -164,16 +168,16 @@ class Intake:
         for key, batch in batches:
             bot_id = self._bots[key]
             stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in batch])
-            missing = []
+            missing, conflicts = [], list[Difference]()
             for row in batch:
                 there = stored.get(row.game_id)
                 if there is None:
                     missing.append(row)
                     continue
-                differences = compare_result(key, row, there)
-                if differences:
-                    self._conflict(differences)
+                conflicts += compare_result(key, row, there)
                 self.results.identical += 1
+            if conflicts:
+                self._conflict(conflicts)
             if missing:
                 keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
                 self._copy_results([(key, missing)], len(missing), keys)
@@ -198,14 +202,16 @@ class Intake:
         for key, batch in batches:
             bot_id = self._bots[key]
             self.results.inserted += len(batch)
-            yield "".join(
-                [
-                    f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t"
-                    f"{row.singles_remaining}\t{row.moves_made}\t{'t' if row.completed else 'f'}\t"
-                    f"{json_cell(stored_metadata(key, row))}\t{source}\n"
-                    for row, row_id in zip(batch, islice(ids, len(batch)), strict=True)
-                ]
-            )
+            for at in range(0, len(batch), _ROWS_A_LINE):
+                rows = batch[at : at + _ROWS_A_LINE]
+                yield "".join(
+                    [
+                        f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t"
+                        f"{row.singles_remaining}\t{row.moves_made}\t{'t' if row.completed else 'f'}\t"
+                        f"{json_cell(stored_metadata(key, row))}\t{source}\n"
+                        for row, row_id in zip(rows, islice(ids, len(rows)), strict=True)
+                    ]
+                )
 
     def _conflict(self, differences: list[Difference]) -> None:
         shown = "; ".join(str(difference) for difference in differences[:_SHOWN_CONFLICTS])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +12,7 @@ from sqlalchemy import Connection, func, insert, select, update
 import sgdb
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Run, SourceFile
+from sgdb.errors import ConflictError
 from sgdb.records import Contents
 
 
@@ -161,3 +163,20 @@ def last_run(connection: Connection) -> dict[str, Any] | None:
     if row is None:
         return None
     return {**row._mapping, "started_at": row.started_at.isoformat(timespec="seconds")}
+
+
+def require_same_extras(connection: Connection, set_id: int, contents: Contents) -> None:
+    """Raises ConflictError when another file of the set has another value for one of the further top-level
+    entries or attributes of the config: one exported file could not hold both."""
+    for source in sources(connection, set_id=set_id):
+        for kind, ours, theirs in (
+            ("top-level entry", contents.extra, source.contents.extra),
+            ("attribute of the config", contents.config_extra, source.contents.config_extra),
+        ):
+            for name in ours.keys() & theirs.keys():
+                if json.dumps(ours[name], sort_keys=True) != json.dumps(theirs[name], sort_keys=True):
+                    raise ConflictError(
+                        f"another file of the set ({source.path}) has another value for the {kind} {name!a}: "
+                        f"file {ours[name]!a:.100}, database {theirs[name]!a:.100}",
+                        hint="nothing was changed; migrate it into a database of its own to keep both",
+                    )

@@ -59,6 +59,7 @@ class StoredResult(NamedTuple):
     completed: bool
     metadata: dict[str, Any] | None
     source_file_id: int | None
+    execution_time_ms: float | None = None
 
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
@@ -216,6 +217,7 @@ def fetch_results(
             GameResult.completed,
             GameResult.metadata_,
             GameResult.source_file_id,
+            GameResult.execution_time_ms,
         )
         .join(Game, Game.id == GameResult.game_id)
         .where(

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
-from sgdb.database.coverage import regenerated_games, stored_games, stored_results
+from sgdb.database.coverage import listed, stored_games, stored_results
 from sgdb.database.engine import transaction
 from sgdb.database.provenance import SourceRow, set_ids, sources
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
@@ -203,10 +203,8 @@ class _ExportedSet:
             games.append(source.contents.games)
             for key, runs in source.contents.results:
                 results.setdefault(key, []).append(runs)
-        # A board that sgdb made itself belongs to the file only where the file lists it.
-        own = stored_games(self._connection, self._set_id).minus(
-            regenerated_games(self._connection, self._set_id)
-        )
+        # What no file explains came in otherwise; boards drawn for results are explained by these.
+        own = stored_games(self._connection, self._set_id).minus(listed(found)[0])
         for bot, stored_runs in stored_results(self._connection, self._set_id).items():
             results.setdefault(bot, []).append(stored_runs)
         return Contents(

@@ -6,7 +6,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from sgdb.database.provenance import (
     make_source_file,
     path_text,
     record_rejection,
+    require_same_extras,
 )
 from sgdb.database.runs import AnyRun, DryRun, RealRun
 from sgdb.errors import (
@@ -34,7 +34,7 @@ from sgdb.errors import (
 )
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile, Results
-from sgdb.pickles.selection import Selection, select_files
+from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, GameSnapshot
 from sgdb.settings import Settings
@@ -196,7 +196,7 @@ def migrate_pickles(
         report._refuse(error)
 
     def on_wait() -> None:
-        progress.notice("waiting for another command that is at work on the same benchmark set")
+        progress.notice("waiting for another command: one at work on the same benchmark set, or a dry run")
 
     run: AnyRun
     with ready_engine(settings, progress.notice) as engine:
@@ -247,7 +247,7 @@ class _Migration:
         if options.fail_fast and self._reports:
             return False
         done = 0
-        progress.start(sum(map(_work, files)), "B")
+        progress.start(sum(map(reading_work, files)), "B")
         try:
             with self._run.whole():
                 for path in files:
@@ -296,7 +296,7 @@ class _Migration:
             self._refuse(report, DamagedPickleError("the file changed while it was read"))
         finally:
             spool.close()
-        self._progress.advance(max(_work(path) - done, 0), path.name)
+        self._progress.advance(max(reading_work(path) - done, 0), path.name)
 
     def _take(
         self,
@@ -321,10 +321,15 @@ class _Migration:
 
         intake = Intake(connection, run.ids, contents, make_source)
         intake.open()
+        if not intake.is_new:
+            require_same_extras(connection, intake.set_id, contents)
+        if len(file.missing):
+            for _ in file.rows():  # a refusal is to come before the work of making boards
+                pass
         parts = _Parts(file.rows(on_bytes))
         intake.add_games(parts.games(), len(contents.games.distinct()), intake.games)
         if len(file.missing):
-            intake.add_games(_batched(file.regenerated()), len(file.missing), intake.regenerated)
+            intake.add_games(file.regenerated_batches(), len(file.missing), intake.regenerated)
         intake.add_results(parts.results(), sum(len(runs.distinct()) for _, runs in contents.results))
         report._count(file, intake)
         if intake.wrote or not is_registered(connection, file.sha256, intake.set_id, with_archive=archive):
@@ -370,14 +375,6 @@ def _has_changed(path: Path, sha256: str | None) -> bool:
         return True
 
 
-def _work(path: Path) -> int:
-    """Bytes to be read of this file, which is gone over twice."""
-    try:
-        return 2 * path.stat().st_size
-    except OSError:  # it has vanished, or its folder is closed to us: reading it will say so
-        return 0
-
-
 class _Parts:
     """Divides a file's rows into games and results, which follow one after the other."""
 
@@ -402,8 +399,3 @@ class _Parts:
             if part.rows:
                 yield part.key, part.rows
             part = next(self._rows, None)
-
-
-def _batched(games: Iterator[GameSnapshot], size: int = 1000) -> Iterator[list[GameSnapshot]]:
-    while batch := list(islice(games, size)):
-        yield batch

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,7 @@ from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, run_checks
 from sgdb.database.compare import Difference, compare_game, compare_result
-from sgdb.database.coverage import listed, stored_games, stored_results
+from sgdb.database.coverage import listed, regenerated_games, stored_games, stored_results
 from sgdb.database.engine import transaction
 from sgdb.database.provenance import SourceRow, sources
 from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
@@ -30,7 +29,7 @@ from sgdb.errors import (
 )
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.legacy import Games, LegacyFile
-from sgdb.pickles.selection import Selection, select_files
+from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
@@ -125,6 +124,11 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
         )
     progress = progress or Silent()
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
+    if options.paths and not selection.files and not selection.refused:
+        raise NotFoundError(
+            "no pickle was found, so nothing was compared",
+            hint="see --only, and --recursive for folders below",
+        )
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         verifier = _Verifier(connection, progress, limit)
@@ -163,7 +167,7 @@ class _Verifier:
         """Files on disk."""
         for path, error in selection.refused:
             self._verdict(str(path)).refuse(error)
-        with self._bar(sum(map(_size, selection.files))):
+        with self._bar(sum(map(reading_work, selection.files))):
             for path in selection.files:
                 self._file(FileSource(path), self._verdict(str(path)), None)
 
@@ -251,8 +255,10 @@ class _Verifier:
                 self._compare_games(set_id, part.rows, verdict)
             else:
                 self._compare_results(set_id, part.key, bots.get(part.key), part.rows, verdict)
-        for games in _batched(file.regenerated()):
+        for games in file.regenerated_batches():
             self._compare_games(set_id, games, verdict)
+        if len(file.missing):
+            self._compare_origins(set_id, file.missing, of_set, verdict)
         if set_id not in self._searched:
             self._searched.add(set_id)
             self._unexplained(set_id, [*of_set, contents], verdict)
@@ -298,6 +304,19 @@ class _Verifier:
                 continue
             for difference in compare_result(key, row, there):
                 verdict.add(difference)
+            if there.source_file_id is not None and there.execution_time_ms is not None:  # no file has one
+                verdict.add(Difference(row.game_id, key, "execution_time_ms", None, there.execution_time_ms))
+
+    def _compare_origins(
+        self, set_id: int, missing: IdRuns, of_set: list[SourceRow], verdict: FileVerdict
+    ) -> None:
+        """Boards that no file lists are marked as drawn by sgdb."""
+        listed_by_files = IdRuns([pair for row in of_set for pair in row.contents.games.pairs()])
+        unlisted = missing.minus(listed_by_files)
+        absent = unlisted.minus(stored_games(self._connection, set_id))  # said already
+        unmarked = unlisted.minus(regenerated_games(self._connection, set_id)).minus(absent)
+        for index in unmarked:
+            verdict.add(Difference(index, None, "metadata.origin", "regenerated", None))
 
     def _unexplained(self, set_id: int, files: list[SourceRow | Contents], verdict: FileVerdict) -> None:
         """Rows of the set that none of these files has."""
@@ -307,14 +326,6 @@ class _Verifier:
         for bot, stored in stored_results(self._connection, set_id).items():
             for index in stored.minus(results.get(bot, IdRuns())):
                 verdict.add(Difference(index, bot, "row", None, "present"))
-
-
-def _size(path: Path) -> int:
-    """Bytes to be read of this file, which is gone over twice."""
-    try:
-        return 2 * path.stat().st_size
-    except OSError:  # reading it will say why
-        return 0
 
 
 def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdict) -> None:
@@ -327,8 +338,3 @@ def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdi
     for name in ours:
         if json.dumps(ours[name], sort_keys=True) != json.dumps(theirs[name], sort_keys=True):
             verdict.add(Difference(None, None, f"recorded {name}", ours[name], theirs[name]))
-
-
-def _batched(games: Iterator[GameSnapshot], size: int = 1000) -> Iterator[list[GameSnapshot]]:
-    while batch := list(islice(games, size)):
-        yield batch

@@ -9,18 +9,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol, TypeVar
 
-from sgdb.errors import DamagedPickleError, ValueRefusedError
+from sgdb.errors import DamagedPickleError, LayoutError, ValueRefusedError
 from sgdb.pickles import attributes
 from sgdb.pickles.files import HashedStream, Source
 from sgdb.pickles.inert import RowBatch, shown
 from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, ids_of, kind_of, split_tree
+from sgdb.pickles.layouts import listed as listed_names
 from sgdb.pickles.parser import PickleParser, SharedReferenceError
 from sgdb.pickles.rows import GameRows, Notes, ResultRows
-from sgdb.pickles.seeds import SeedStream, check_reproducible, missing_games, regenerate, settle_base_seed
+from sgdb.pickles.seeds import (
+    SeedStream,
+    check_reproducible,
+    find_base_seed,
+    follows,
+    missing_games,
+    regenerate,
+    settle_base_seed,
+)
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 
+_BATCH_CELLS = 1_000_000
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
@@ -99,6 +110,7 @@ class LegacyFile:
         self._structure: Structure
         self.contents: Contents
         self.missing: IdRuns
+        self._seed_assumed = False
         self._notes: list[str] = []
         self._findings = Notes()
 
@@ -141,8 +153,7 @@ class LegacyFile:
         if seed is not None and base_seed not in (None, seed):
             self._notes.append(f"the file itself says base seed {seed}; {base_seed} as given is not used")
         elif seed is None and base_seed is None and structure.old_base_seed is not None:
-            seed = structure.old_base_seed
-            self._notes.append(f"base_seed is missing: {seed}, as the old loader takes it")
+            seed = self._old_seed(structure, structure.old_base_seed)
         elif seed is None:
             seed = settle_base_seed(base_seed, structure.sample, self.source.name, self._notes)
         num_games = structure.num_games
@@ -161,6 +172,18 @@ class LegacyFile:
         self.missing = missing_games(structure.games, (runs for _, runs in structure.results))
         self._note_oddities()
 
+    def _old_seed(self, structure: Structure, old: int) -> int:
+        """The base seed of a layout that should name it and does not: what the seeds prove, or else what
+        the old loader takes."""
+        self._seed_assumed = not structure.sample
+        if structure.sample and not follows(old, structure.sample):
+            found = find_base_seed(structure.sample, self.source.name)
+            if found is not None:
+                self._notes.append(f"base_seed is missing: {found}, from which the games' seeds follow")
+                return found
+        self._notes.append(f"base_seed is missing: {old}, as the old loader takes it")
+        return old
+
     def _note_oddities(self) -> None:
         contents = self.contents
         listed = contents.games.distinct()
@@ -170,6 +193,10 @@ class LegacyFile:
             self._notes.append("gaps in the games' ids")
         if listed != contents.games:
             self._notes.append("games not in order or listed twice; the order is kept")
+        if contents.config_extra:
+            self._notes.append(
+                f"kept further attributes of the config ({listed_names(contents.config_extra)})"
+            )
         for key, runs in contents.results:
             distinct = runs.distinct()
             if len(distinct) < len(listed):
@@ -213,8 +240,22 @@ class LegacyFile:
         contents = self.contents
         parts = self._pass({None}, Notes())  # what there is to note is noted by `rows`
         listed = (game for part in parts if isinstance(part, Games) for game in part.rows)
+        if self._seed_assumed:
+            raise LayoutError(
+                f"results for {len(self.missing)} games that are not listed, and neither a base seed nor a "
+                "listed game tells on which boards they were played",
+                hint="if you know the base seed, give it with --set-base-seed N",
+            )
         check_reproducible(contents.config, contents.base_seed, listed, self.missing)
         yield from regenerate(contents.config, contents.base_seed, self.missing)
+
+    def regenerated_batches(self) -> Iterator[list[GameSnapshot]]:
+        """`regenerated` in lists that stay small, however large the boards are."""
+        config = self.contents.config
+        size = max(1, min(1000, _BATCH_CELLS // (config.num_rows * config.num_cols)))
+        games = self.regenerated()
+        while batch := list(islice(games, size)):
+            yield batch
 
     def _pass(
         self, wanted: set[str | None], findings: Notes, on_bytes: Callable[[int], object] | None = None

@@ -18,7 +18,7 @@ _NUMBERS_IN_NAME = 8
 # A row may name any game; seeds and boards are only followed up to these bounds.
 LAST_GAME = 2_000_000
 MAX_BOARD_CELLS = 1_000_000
-MAX_REGENERATED_CELLS = 200_000_000
+MAX_REGENERATED_CELLS = 50_000_000
 
 _SEED_HINT = "if you know the base seed, give it with --set-base-seed N"
 

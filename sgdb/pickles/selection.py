@@ -67,3 +67,11 @@ def select_files(paths: Iterable[Path], *, recursive: bool, only: str | None) ->
 
 def _is_folder(path: Path) -> bool:
     return os.path.isdir(path)  # noqa: PTH112 - Path.is_dir raises where we may not look
+
+
+def reading_work(path: Path) -> int:
+    """Bytes to be read of this file, which is gone over twice."""
+    try:
+        return 2 * path.stat().st_size
+    except OSError:  # it has vanished, or its folder is closed to us: reading it will say so
+        return 0

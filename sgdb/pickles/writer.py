@@ -55,7 +55,7 @@ class _Writer:
         self._file = file
         self._module = module
         self._frame = bytearray()
-        self._memo: dict[Any, bytes] = {}
+        self._memo: dict[tuple[str, ...], bytes] = {}
 
     def benchmark(
         self,
@@ -96,7 +96,7 @@ class _Writer:
         self._file.write(bytes(self._frame))
         self._frame.clear()
 
-    def _once(self, name: Any, data: bytes) -> bytes:
+    def _once(self, name: tuple[str, ...], data: bytes) -> bytes:
         """`data` with a memo entry the first time, a memo read afterwards."""
         known = self._memo.get(name)
         if known is not None:
@@ -106,22 +106,22 @@ class _Writer:
         return data + b"\x94"
 
     def _text(self, text: str, *, again: bool = False) -> bytes:
-        known = self._memo.get(text) if again else None
+        known = self._memo.get(("text", text)) if again else None
         if known is not None:
             return known
         raw = text.encode("utf-8", "surrogatepass")
         data = b"\x8c" + bytes((len(raw),)) if len(raw) < 256 else b"X" + len(raw).to_bytes(4, "little")
-        return self._once(text, data + raw) if again else data + raw
+        return self._once(("text", text), data + raw) if again else data + raw
 
     def _key(self, name: str) -> None:
         self._put(self._text(name, again=True))
 
     def _class(self, module: str, name: str) -> bytes:
-        known = self._memo.get((module, name))
+        known = self._memo.get(("class", module, name))
         if known is not None:
             return known
         parts = self._text(module, again=True) + self._text(name, again=True)
-        return self._once((module, name), parts + b"\x93")
+        return self._once(("class", module, name), parts + b"\x93")
 
     def _instance(self, module: str, name: str, state: Mapping[str, Any]) -> bytes:
         """NEWOBJ and BUILD. A value that is callable makes its own opcodes, and is only called when its
@@ -133,8 +133,8 @@ class _Writer:
         return b"".join(parts) + b"ub"
 
     def _config(self, contents: Contents) -> bytes:
-        if "config object" in self._memo:
-            return self._memo["config object"]
+        if ("config",) in self._memo:
+            return self._memo[("config",)]
         config = contents.config
         state: dict[str, Any] = {
             "num_rows": config.num_rows,
@@ -142,7 +142,7 @@ class _Writer:
             "num_colors": config.num_colors,
         }
         state |= {name: attributes.from_json(value) for name, value in contents.config_extra.items()}
-        return self._once("config object", self._instance(*CONFIG_CLASS, state))
+        return self._once(("config",), self._instance(*CONFIG_CLASS, state))
 
     def _rows(self, rows: Iterable[bytes]) -> None:
         """A list; `rows` are the opcodes of its items."""

@@ -32,6 +32,9 @@ _MEANS = {
 }
 
 
+_FIELD_OF_COLUMN = _MEANS | {"set": "benchmark_set_id", "seed": "base_seed"}
+
+
 def parse_config(text: str | None) -> GameConfig | None:
     """A config written as ROWSxCOLUMNSxCOLOURS."""
     if text is None:
@@ -71,6 +74,7 @@ def bot_performance(
     from sgdb.operations import query as operations
 
     current = session(context)
+    sort = _FIELD_OF_COLUMN.get(sort, sort) if sort else None
     options = operations.BotPerformanceOptions(bot, set_id, parse_config(config), seed, sort)
     rows = operations.bot_performance(options, current.settings(), current.output.progress())
     if format is Format.TABLE:
