@@ -246,3 +246,22 @@ def test_the_settings_load_without_the_database_library() -> None:
     """`sgdb --help` reads settings and must stay quick."""
     code = "import sys, sgdb.settings; assert not {'sqlalchemy', 'psycopg2', 'alembic'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+def test_a_line_of_dotenv_that_says_nothing_is_refused(tmp_path: Path) -> None:
+    """Passed over, it could be the one with the server's address."""
+    (tmp_path / ".env").write_text("SGDB_PORT=5433\nSGDB_HOST 10.0.0.1\n")
+    with pytest.raises(ConfigError, match="line 2"):
+        load_settings(folder=tmp_path)
+
+
+def test_a_home_on_the_command_line_selects_the_embedded_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever server the environment names, unless the command line names one itself."""
+    monkeypatch.setenv("SGDB_DATABASE_URL", "postgresql://db.example.org/x")
+    monkeypatch.setenv("SGDB_HOST", "db.example.org")
+    assert load_settings({"home": tmp_path}, folder=tmp_path).server_address is None
+    both = {"home": tmp_path, "database_url": "postgresql://other/x"}
+    assert load_settings(both, folder=tmp_path).server_address is not None
+    assert load_settings(folder=tmp_path).server_address is not None

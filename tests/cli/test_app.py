@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +13,19 @@ import pytest
 
 import sgdb
 from tests.cli.conftest import Process, clean_environment
+
+# The real command line, with a command that waits.
+_WAITING = """
+import sys, time
+from sgdb.cli.app import app, run
+
+@app.command()
+def wait():
+    print("ready", flush=True)
+    time.sleep(60)
+
+sys.exit(run(["wait"]))
+"""
 
 
 def test_version_in_both_ways(sgdb_process: Process) -> None:
@@ -115,3 +130,72 @@ def test_python_dash_m_and_the_script_are_the_same(database_url: str, tmp_path: 
     )
     assert done.returncode == 0
     assert done.stdout.startswith("id,name,num_rows")
+
+
+def test_an_empty_path_is_not_the_current_folder(sgdb_process: Process) -> None:
+    """An unset variable in a script must not migrate or fill the wrong folder."""
+    for arguments in (["migrate-pickles", ""], ["verify", ""], ["export", "--all", "--to", ""]):
+        done = sgdb_process(*arguments)
+        assert done.returncode == 2
+        assert "empty path" in done.stderr
+    assert sgdb_process("--database-url", "", "query", "sets").returncode == 2
+
+
+def test_a_reader_that_goes_away_is_not_an_answer(database_url: str, tmp_path: Path) -> None:
+    """The command ends by SIGPIPE, as others do, not with the exit code that means no."""
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-m", "sgdb", "query", "sets", "--format", "json"]
+    environment = clean_environment(SGDB_DATABASE_URL=database_url)
+    done = subprocess.run(
+        command, env=environment, cwd=tmp_path, stdout=write, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write)
+    assert (done.returncode, done.stderr) == (-signal.SIGPIPE, b"")
+
+
+def test_a_full_disk_behind_stdout_is_the_environments_fault(database_url: str, tmp_path: Path) -> None:
+    """Exit 3 with a sentence, not a bug."""
+    full = Path("/dev/full")
+    if not full.exists():
+        return  # no such device on this system
+    with full.open("w") as stdout:
+        done = subprocess.run(
+            [sys.executable, "-m", "sgdb", "query", "sets"],
+            env=clean_environment(SGDB_DATABASE_URL=database_url),
+            cwd=tmp_path,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 3
+    assert "cannot write the output" in done.stderr
+
+
+def test_a_looking_command_sets_up_no_server(embedded_process: Process, tmp_path: Path) -> None:
+    """Without a database there is nothing to look at; the way to one is named."""
+    done = embedded_process("query", "sets")
+    assert done.returncode == 3
+    assert "sgdb init" in done.stderr
+    assert not (tmp_path / "sgdb-home").exists()
+
+
+def test_ctrl_c_says_so(database_url: str, tmp_path: Path) -> None:
+    """Exit 130 and a word, whatever the command was doing."""
+    read, write = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-c", _WAITING],
+        env=clean_environment(SGDB_DATABASE_URL=database_url),
+        cwd=tmp_path,
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        os.close(write)
+        assert os.read(read, 100).startswith(b"ready")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    os.close(read)
+    assert process.returncode == 130
+    assert said == "interrupted\n"

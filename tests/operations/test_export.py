@@ -479,3 +479,14 @@ def test_the_real_files_come_back(
         if not original.exists():  # the one without extension
             original = source / file.path.name.removesuffix(".pkl")
         _assert_same(plain(file.path), _as_layout_c(plain(original)))
+
+
+def test_a_bot_may_be_named_like_anything(settings: Settings, tmp_path: Path) -> None:
+    """No name of a bot meets a name that the writer uses for itself."""
+    names = ("config object", "config", "games", "GameSnapshot", "samegamerl.game.game_config", "num_rows")
+    (tmp_path / "in").mkdir()
+    path = write_legacy(tmp_path / "in" / "a", bots=names)
+    migrate(settings, tmp_path / "in")
+    export(ExportOptions(tmp_path / "out"), settings)
+    (exported,) = (tmp_path / "out").iterdir()
+    assert plain(exported) == plain(path)

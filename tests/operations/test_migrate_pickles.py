@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from sgdb.database.archives import write_archive
 from sgdb.errors import BusyError, ConfigError, DatabaseUnreachableError, NotFoundError, SchemaError
 from sgdb.game.boards import draw_board
+from sgdb.operations.migrate_pickles import MigratePicklesOptions, migrate_pickles
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
 from tests.legacy import benchmark, write_legacy
@@ -666,3 +667,38 @@ def test_the_real_files(
     again = migrate(settings, shared_pickles)
     assert again.totals["files"] == {"migrated": 0, "identical": 6, "rejected": 0}
     assert (again.run_id, database_state(engine)) == (None, state)
+
+
+def test_one_set_has_one_value_for_an_entry(settings: Settings, tmp_path: Path) -> None:
+    """Two files of a set with different further entries, or attributes of the config, are a conflict."""
+    folder = tmp_path / "pickles"
+    folder.mkdir()
+
+    def spoil(note: str, flavour: int) -> Any:
+        def change(data: dict[str, Any]) -> dict[str, Any]:
+            data["config"].flavour = flavour
+            return {**data, "note": note}
+
+        return change
+
+    write_legacy(folder / "a", spoil=spoil("first", 1))
+    write_legacy(folder / "b", num_games=12, spoil=spoil("first", 1))
+    write_legacy(folder / "c", num_games=14, spoil=spoil("second", 1))
+    write_legacy(folder / "d", num_games=14, spoil=spoil("first", 2))
+    result = migrate_pickles(MigratePicklesOptions((folder,)), settings)
+    assert [report.status for report in result.files] == ["migrated", "migrated", "rejected", "rejected"]
+    assert "top-level entry 'note': file 'second', database 'first'" in str(result.files[2].error)
+    assert "attribute of the config 'flavour': file 2, database 1" in str(result.files[3].error)
+
+
+def test_a_refusal_comes_before_boards_are_made(settings: Settings, tmp_path: Path) -> None:
+    """A bad result refuses the file although millions of cells would have been drawn before it."""
+
+    def spoil(data: dict[str, Any]) -> dict[str, Any]:
+        data["results"]["LargestGroupBot"][-1].moves_made = -1
+        return {**data, "games": []}
+
+    path = write_legacy(tmp_path / "x", config=(100, 100, 9), num_games=0, num_results=2000, spoil=spoil)
+    result = migrate_pickles(MigratePicklesOptions((path,)), settings)
+    assert "moves_made: -1" in str(result.files[0].error)
+    assert result.exit_code == 4

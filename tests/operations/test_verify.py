@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sgdb.errors import NotFoundError
+from sgdb.errors import NotFoundError, UsageError
+from sgdb.operations.export import ExportOptions, export
 from sgdb.operations.verify import FileVerdict, VerifyOptions, VerifyResult, verify
 from sgdb.settings import Settings
-from tests.legacy import write_legacy
+from tests.legacy import plain, write_legacy
 from tests.steps import Listener, ask, database_state, migrate, tamper
 
 
@@ -354,3 +355,28 @@ def test_the_real_files_are_equal(settings: Settings, shared_pickles: Path | Non
     for result in (_verify(settings, source), _verify(settings)):
         assert result.equal, result.to_json()
         assert all(verdict.status == "equal" for verdict in result.files)
+
+
+def test_nothing_compared_is_not_equal(settings: Settings, folder: Path) -> None:
+    """A folder without pickles, or a glob that matches none, proves nothing."""
+    write_legacy(folder / "a")
+    for options in ({}, {"only": "b*"}):
+        with pytest.raises(NotFoundError, match="nothing was compared"):
+            _verify(settings, folder if options else folder.parent / "home", **options)
+    with pytest.raises(UsageError, match="no path was given"):
+        _verify(settings, only="a*")
+
+
+def test_what_no_file_has_is_found_on_its_rows(settings: Settings, engine: Engine, folder: Path) -> None:
+    """An execution time, and a drawn board that has lost its mark; export does not trust the mark."""
+    path = write_legacy(folder / "a", num_games=3, num_results=5)
+    migrate(settings, folder)
+    assert tamper(
+        engine, "UPDATE game_results SET execution_time_ms = 5 WHERE id = (SELECT min(id) FROM game_results)"
+    )
+    assert tamper(engine, "UPDATE games SET metadata = NULL WHERE game_index = 4")
+    found = {(example.game_id, example.field) for example in _only(_verify(settings, path)).examples}
+    assert found == {(0, "execution_time_ms"), (4, "metadata.origin")}
+    export(ExportOptions(folder / "out"), settings)
+    (exported,) = (folder / "out").iterdir()
+    assert len(plain(exported)["games"]) == 3

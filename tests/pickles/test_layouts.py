@@ -48,7 +48,12 @@ def test_a_missing_base_seed_may_be_given(tmp_path: Path) -> None:
     path = write_legacy(tmp_path / "x", base_seed=7, spoil=drop("base_seed"))
     assert read(path, base_seed=7).file.contents.base_seed == 7
     assert "base seed 7 as given; the games' seeds follow from it" in read(path, base_seed=7).file.notes
-    assert "seed that does not follow from the base seed: 10, first game 0" in read(path).file.notes[-1]
+    silent = read(path)  # the seeds prove another one than the old loader takes
+    assert silent.file.contents.base_seed == 7
+    assert silent.file.notes == ["base_seed is missing: 7, from which the games' seeds follow"]
+    unprovable = write_legacy(tmp_path / "z", base_seed=123_456_789, spoil=drop("base_seed"))
+    assert read(unprovable).file.contents.base_seed == 42
+    assert "seed that does not follow from the base seed: 10, first game 0" in read(unprovable).file.notes[-1]
     path = write_legacy(tmp_path / "y", base_seed=7)
     assert read(path, base_seed=8).file.contents.base_seed == 7
     assert read(path, base_seed=8).file.notes == ["the file itself says base seed 7; 8 as given is not used"]
@@ -95,7 +100,10 @@ def test_further_entries_are_kept(tmp_path: Path) -> None:
     found = read(write_legacy(tmp_path / "x", spoil=spoil))
     assert found.file.contents.extra == {"comment\n": "made by hand", "version": [1, 2]}
     assert found.file.contents.config_extra == {"weights": {"$tuple": [1.0, {"$float": "inf"}]}}
-    assert found.file.notes == [r"kept further top-level entries: 'comment\n', 'version'"]
+    assert found.file.notes == [
+        r"kept further top-level entries: 'comment\n', 'version'",
+        "kept further attributes of the config ('weights')",
+    ]
 
 
 def test_the_config_may_be_a_plain_dict(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from sgdb.errors import (
     ValueRefusedError,
 )
 from sgdb.game.boards import draw_board
+from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile
 from sgdb.records import GameConfig
 from tests.legacy import benchmark, dump, plain, write_legacy
@@ -327,3 +328,17 @@ def test_ids_may_be_many(tmp_path: Path) -> None:
         ValueRefusedError, match="results for game 2000001, which is not listed and beyond 2000000"
     ):
         read(write_legacy(tmp_path / "x", spoil=spoil))
+
+
+def test_nothing_is_drawn_from_an_assumed_seed(tmp_path: Path) -> None:
+    """Without a base seed and without a listed game nothing tells on which boards results were played."""
+
+    def spoil(data: dict[str, Any]) -> dict[str, Any]:
+        del data["base_seed"]
+        return {**data, "games": []}
+
+    path = write_legacy(tmp_path / "x", spoil=spoil)
+    with pytest.raises(LayoutError, match="neither a base seed nor a listed game"):
+        list(LegacyFile.read(FileSource(path)).regenerated())
+    given = LegacyFile.read(FileSource(path), base_seed=42)
+    assert [len(batch) for batch in given.regenerated_batches()] == [10]
