@@ -97,9 +97,10 @@ def run(arguments: list[str]) -> int:
     try:
         code = _run(arguments, current)
         current.output.flush()
-    except OSError as error:  # sgdb's own files and databases have errors of their own: this is a stream
+    except OSError as error:  # most often a stream: files and databases have errors of their own
         current.output.abandon()
-        current.output.error(f"cannot write the output: {error.strerror}", "see where the output goes")
+        what = f"cannot use {error.filename}" if error.filename else "cannot write the output"
+        current.output.error(f"{what}: {error.strerror or error}", "see to it and run the command again")
         return EnvironmentFaultError.exit_code
     return code
 
