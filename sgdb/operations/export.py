@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -271,11 +272,6 @@ def _one_after_the_other(sequences: list[IdRuns]) -> IdRuns:
 
 
 def _batches(runs: IdRuns) -> Iterator[list[int]]:
-    batch: list[int] = []
-    for number in runs:
-        batch.append(number)
-        if len(batch) == _BATCH:
-            yield batch
-            batch = []
-    if batch:
+    numbers = iter(runs)
+    while batch := list(islice(numbers, _BATCH)):
         yield batch

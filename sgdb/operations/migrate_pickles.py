@@ -283,6 +283,10 @@ class _Migration:
                 on_bytes=on_bytes,
             )
             report._describe(file)
+            if len(file.missing):
+                # A refusal is to come before the work of making boards, and without holding the set's lock.
+                for _ in file.rows():
+                    pass
             with self._run.transaction() as connection:
                 self._run.lock(connection, file.contents)
                 self._take(connection, file, spool, report, on_bytes)
@@ -323,9 +327,6 @@ class _Migration:
         intake.open()
         if not intake.is_new:
             require_same_extras(connection, intake.set_id, contents)
-        if len(file.missing):
-            for _ in file.rows():  # a refusal is to come before the work of making boards
-                pass
         parts = _Parts(file.rows(on_bytes))
         intake.add_games(parts.games(), len(contents.games.distinct()), intake.games)
         if len(file.missing):

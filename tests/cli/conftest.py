@@ -20,22 +20,26 @@ def clean_environment(**variables: str) -> dict[str, str]:
     return {**os.environ, "COLUMNS": "200", "TERM": "dumb", **variables}
 
 
+def run_sgdb(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs `sgdb ARGUMENTS` in `folder`, with these environment variables and nobody to ask."""
+    return subprocess.run(
+        [sys.executable, "-m", "sgdb", *map(str, arguments)],
+        env=clean_environment(**variables),
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
 @pytest.fixture
 def sgdb_process(database_url: str, tmp_path: Path) -> Process:
     """Runs `sgdb ARGUMENTS` on this test's database; further keywords are environment variables."""
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        environment = clean_environment(**{"SGDB_DATABASE_URL": database_url, **variables})
-        return subprocess.run(
-            [sys.executable, "-m", "sgdb", *map(str, arguments)],
-            env=environment,
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_sgdb(tmp_path, *arguments, **{"SGDB_DATABASE_URL": database_url, **variables})
 
     return run
 
@@ -46,16 +50,7 @@ def embedded_process(tmp_path: Path) -> Iterator[Process]:
     home = tmp_path / "sgdb-home"
 
     def run(*arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "sgdb", *map(str, arguments)],
-            env=clean_environment(**{"SGDB_HOME": str(home), **variables}),
-            cwd=tmp_path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-        )
+        return run_sgdb(tmp_path, *arguments, **{"SGDB_HOME": str(home), **variables})
 
     yield run
     EmbeddedServer(home).stop("immediate")

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.cli.conftest import clean_environment
+from tests.cli.conftest import run_sgdb
 
 
 def test_the_demo_runs_through_and_leaves_the_users_data_alone(tmp_path: Path) -> None:
@@ -14,16 +12,7 @@ def test_the_demo_runs_through_and_leaves_the_users_data_alone(tmp_path: Path) -
     (tmp_path / "sgdb.toml").write_text('host = "127.0.0.1"\nport = 1\n')
     users_home = tmp_path / "users-home"
     before = sorted(tmp_path.iterdir())
-    done = subprocess.run(
-        [sys.executable, "-m", "sgdb", "demo"],
-        env=clean_environment(SGDB_HOME=str(users_home), SGDB_PASSWORD="x", TMPDIR=str(tmp_path)),
-        cwd=tmp_path,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = run_sgdb(tmp_path, "demo", SGDB_HOME=str(users_home), SGDB_PASSWORD="x", TMPDIR=str(tmp_path))
     assert done.returncode == 0, done.stderr
     for command in ("init", "migrate-pickles pickles --dry-run", "migrate-pickles pickles", "verify pickles"):
         assert f"\n$ sgdb {command}\n" in done.stdout
