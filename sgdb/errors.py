@@ -23,7 +23,10 @@ SgdbError
 │   ├── ValueRefusedError     a value that cannot be stored faithfully
 │   ├── ConflictError         the database holds another value
 │   ├── ArchiveError          a stored original is damaged
-│   └── IncompleteSetError    the database lacks rows that a set's files brought
+│   ├── IncompleteSetError    the database lacks rows that a set's files brought
+│   ├── BackupError           a backup is damaged, incomplete, or none
+│   ├── DependentRowsError    what is to be taken back is still needed by something else
+│   └── MismatchError         two storages of one benchmark set hold different values
 ├── BusyError (5)             another command holds the lock
 └── InternalError (70)        a bug in sgdb
 """
@@ -144,6 +147,18 @@ class ArchiveError(InputRefusedError):
 
 class IncompleteSetError(InputRefusedError):
     """The database lacks rows that a set's files brought, so the set cannot be given back whole."""
+
+
+class BackupError(InputRefusedError):
+    """A backup is damaged, incomplete, does not belong together, or is none."""
+
+
+class DependentRowsError(InputRefusedError):
+    """What is to be taken back is still needed by what came from elsewhere; the message names it."""
+
+
+class MismatchError(InputRefusedError):
+    """Two storages of one benchmark set hold different values; the message names the first."""
 
 
 class BusyError(SgdbError):

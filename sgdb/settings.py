@@ -17,7 +17,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 import platformdirs
 from dotenv.parser import parse_stream
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     home: _AbsolutePath = Field(
         default_factory=lambda: platformdirs.user_data_path("sgdb"),
-        description="folder of the embedded server",
+        description="folder of the embedded server, the backups and the journal",
     )
     env: str | None = Field(default=None, description="the [environments.NAME] of sgdb.toml to use")
     database_url: SecretStr | None = Field(default=None, description="postgresql:// address of a server")
@@ -80,6 +80,21 @@ class Settings(BaseSettings):
         default=600, gt=0, le=604_800, description="seconds to wait for a lock that another command holds"
     )
     pickle_dir: _AbsolutePath | None = Field(default=None, description="folder of the pickle files")
+    backup_dir: _AbsolutePath | None = Field(
+        default=None, description="folder of the backups (default: backups in the home folder)"
+    )
+    storage: Literal["pickle", "database", "dual"] = Field(
+        default="database", description="where programs store results: pickle, database or dual (both)"
+    )
+    storage_primary: Literal["pickle", "database"] = Field(
+        default="database", description="what a dual storage reads: database or pickle"
+    )
+    validate_storage: Literal["off", "warn", "strict"] = Field(
+        default="warn", description="what a dual storage does about differences: off, warn or strict"
+    )
+    validate_share: float = Field(
+        default=1.0, ge=0, le=1, description="share of the rows that a dual storage compares, from 0 to 1"
+    )
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
@@ -87,6 +102,16 @@ class Settings(BaseSettings):
     def warnings(self) -> tuple[str, ...]:
         """What was found and not used, one sentence each: a caller shows them to the user."""
         return self._warnings
+
+    @property
+    def backups_folder(self) -> Path:
+        """Where backups are written and looked for unless a path is named."""
+        return self.backup_dir or self.home / "backups"
+
+    @property
+    def journal_folder(self) -> Path:
+        """Where dual storages note what is still owed, and what they found to differ."""
+        return self.home / "journal"
 
     @property
     def server_address(self) -> ServerAddress | None:
@@ -259,7 +284,7 @@ def _toml_layers(path: Path, above: list[_Layer]) -> list[_Layer]:
 def _from_file(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The table with its relative paths made relative to the file."""
     values = dict(table)
-    for name in ("home", "pickle_dir"):
+    for name in ("home", "pickle_dir", "backup_dir"):
         value = values.get(name)
         if isinstance(value, str) and not value.startswith("~"):
             values[name] = path.absolute().parent / value

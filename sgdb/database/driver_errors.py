@@ -142,6 +142,9 @@ _RULES = {
     "22021": _ENCODING,
 }
 
+_TRANSIENT = ("40001", "40P01", "53300", "57P03")
+_TRANSIENT_WORDS = ("too many", "remaining connection slots", "the database system is starting up")
+
 # In order: "role ... does not exist" must not be read as a missing database.
 _CONNECTION_WORDS = (
     ("too many", _FULL_HOUSE),
@@ -191,6 +194,21 @@ def translate(error: psycopg2.Error | SQLAlchemyError, url: URL) -> SgdbError:
         rule, said = _BUG, str(error)
     said = " ".join(_without_passwords(said, url).split())
     return rule.error(f"{rule.says} ({describe(url)}): {said}", hint=rule.hint)
+
+
+def is_transient(error: SgdbError) -> bool:
+    """Whether the server gave a transaction up, or would not begin one, for a reason that passes by itself.
+
+    Deadlock, serialization failure, no free connection, still starting: in each of them nothing has been
+    committed, so the whole transaction may be tried again.
+    """
+    cause = error.__cause__
+    driver_error = cause.orig if isinstance(cause, DBAPIError) else cause
+    if not isinstance(driver_error, psycopg2.Error):
+        return False
+    if driver_error.pgcode:
+        return driver_error.pgcode in _TRANSIENT
+    return any(words in str(driver_error).lower() for words in _TRANSIENT_WORDS)
 
 
 def _rule(error: psycopg2.Error) -> _Rule:

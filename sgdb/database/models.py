@@ -255,7 +255,9 @@ class Run(Base):
 
     __tablename__ = "runs"
     __table_args__ = (
-        CheckConstraint("status IN ('running', 'done', 'interrupted', 'failed')", name="status_known"),
+        CheckConstraint(
+            "status IN ('running', 'done', 'interrupted', 'failed', 'rolled-back')", name="status_known"
+        ),
     )
 
     id: Mapped[BigKey]
@@ -297,13 +299,24 @@ class ArchiveChunk(Base):
 
 
 class SourceFile(Base):
-    """One file that one run looked at, and what came of it."""
+    """One file that one run looked at, and what came of it.
+
+    Of status `saved` it stands for no file, but for the programs that store results in a set.
+    """
 
     __tablename__ = "source_files"
     __table_args__ = (
-        CheckConstraint("status IN ('migrated', 'identical', 'rejected')", name="status_known"),
+        CheckConstraint(
+            "status IN ('migrated', 'identical', 'rejected', 'rolled-back', 'saved')", name="status_known"
+        ),
         _sha256_form(),
         *_not_negative("size_bytes"),
+        Index(
+            "uq_source_files_saved",
+            "benchmark_set_id",
+            unique=True,
+            postgresql_where=text("status = 'saved'"),
+        ),
     )
 
     id: Mapped[BigKey]

@@ -58,11 +58,13 @@ CATALOG = {
     """,
 }
 
-REVISION_0002 = """
+HEAD = revisions.known_revisions()[-1]
+NEXT, AFTER_NEXT = f"{int(HEAD) + 1:04d}", f"{int(HEAD) + 2:04d}"
+NEXT_REVISION = f"""
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "{NEXT}"
+down_revision = "{HEAD}"
 
 
 def upgrade():
@@ -144,14 +146,14 @@ def user(empty: Engine) -> Iterator[URL]:
 
 @pytest.fixture
 def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], Path]]:
-    """Called, it turns the program into a later one that also knows revision 0002."""
+    """Called, it turns the program into a later one that also knows one more revision."""
     original = revisions.scripts_folder()
 
     def become_later() -> Path:
         # The name would break Alembic's ini interpolation if it got there unescaped.
         folder = tmp_path / "later %(here)s 100%"
         shutil.copytree(original, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        (folder / "versions" / "0002_nickname.py").write_text(REVISION_0002)
+        (folder / "versions" / f"{NEXT}_nickname.py").write_text(NEXT_REVISION)
         for module in (revisions, schema):
             monkeypatch.setattr(module, "scripts_folder", lambda: folder)
         schema._scripts.cache_clear()
@@ -164,12 +166,42 @@ def later_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[C
 class TestUpAndDown:
     def test_up_down_and_up_again(self, empty: Engine) -> None:
         """Both ways up give the same schema, and the way down leaves nothing at all."""
-        assert schema.upgrade(empty) == UpgradeResult(None, "0001")
+        assert schema.upgrade(empty) == UpgradeResult(None, HEAD)
         first = catalog(empty)
-        assert schema.downgrade(empty, "base") == UpgradeResult("0001", None)
+        assert schema.downgrade(empty, "base") == UpgradeResult(HEAD, None)
         assert relations(empty) == []
         assert schema.upgrade(empty).changed
         assert catalog(empty) == first
+
+    def test_every_step_can_be_taken_back(self, empty: Engine) -> None:
+        """Down to each revision and up again gives the schema that the way up gave there."""
+        schema.upgrade(empty)
+        catalogs, known = [catalog(empty)], revisions.known_revisions()
+        for revision in known[-2::-1]:
+            schema.downgrade(empty, revision)
+            catalogs.append(catalog(empty))
+        assert len({str(each) for each in catalogs}) == len(known)
+        schema.downgrade(empty, "base")
+        schema.upgrade(empty)
+        for revision, before in zip(known[::-1], catalogs, strict=True):
+            schema.downgrade(empty, revision)
+            assert catalog(empty) == before
+
+    def test_what_only_the_newer_schema_can_say_goes_down_with_it(self, engine: Engine) -> None:
+        """From 0002: a run taken back is an ordinary one again, and rows of programs lose their source."""
+        run(
+            engine,
+            "INSERT INTO runs (sgdb_version, status) VALUES ('1', 'rolled-back')",
+            "INSERT INTO source_files (run_id, path, status) SELECT id, 'p', 'rolled-back' FROM runs",
+            "INSERT INTO source_files (run_id, path, status) SELECT id, '', 'saved' FROM runs",
+            "INSERT INTO bots (name, source_file_id) SELECT 'B', id FROM source_files WHERE status = 'saved'",
+        )
+        schema.downgrade(engine, "0001")
+        with transaction(engine, read_only=True) as connection:
+            assert connection.execute(text("SELECT status FROM runs")).all() == [("done",)]
+            files = connection.execute(text("SELECT path, status, error FROM source_files")).all()
+            assert files == [("p", "rejected", "taken back")]
+            assert connection.execute(text("SELECT name, source_file_id FROM bots")).all() == [("B", None)]
 
     def test_rows_do_not_hinder_the_way_down(self, engine: Engine) -> None:
         """The two tables that refer to each other can be taken down while they do."""
@@ -189,7 +221,7 @@ class TestUpAndDown:
         """A schema that is current is left as it is."""
         before = catalog(engine)
         result = schema.upgrade(engine)
-        assert result == UpgradeResult("0001", "0001")
+        assert result == UpgradeResult(HEAD, HEAD)
         assert not result.changed
         assert catalog(engine) == before
 
@@ -325,7 +357,7 @@ class TestInCompany:
         assert process.exitcode == -signal.SIGKILL
         process.close()
         assert relations(empty) == []
-        assert schema.upgrade(empty) == UpgradeResult(None, "0001")
+        assert schema.upgrade(empty) == UpgradeResult(None, HEAD)
 
     def test_interrupted_in_the_middle(self, empty_database: str) -> None:
         """Ctrl-C during the migration goes through as it is, and leaves nothing."""
@@ -350,7 +382,7 @@ class TestInCompany:
         with pytest.raises(KeyboardInterrupt):
             schema.downgrade(engine, "base")
         assert catalog(engine) == before
-        assert state(engine).current == "0001"
+        assert state(engine).current == HEAD
 
 
 class TestWhatIsThereAlready:
@@ -366,7 +398,7 @@ class TestWhatIsThereAlready:
         schema.downgrade(engine, "base")
         run(engine, f"CREATE TABLE {VERSION_TABLE} (version_num varchar(32) PRIMARY KEY)")
         assert state(engine).status is SchemaStatus.MISSING
-        assert schema.upgrade(engine) == UpgradeResult(None, "0001")
+        assert schema.upgrade(engine) == UpgradeResult(None, HEAD)
 
     def test_current(self, engine: Engine) -> None:
         """A current schema passes in silence."""
@@ -376,15 +408,15 @@ class TestWhatIsThereAlready:
     def test_outdated_and_brought_forward(self, engine: Engine, later_program: Callable[[], Path]) -> None:
         """A later program sees that the schema is behind, brings it forward and can take it back."""
         later_program()
-        assert state(engine) == revisions.SchemaState(SchemaStatus.OUTDATED, "0001", "0002")
-        with transaction(engine) as connection, pytest.raises(SchemaError, match="needs 0002") as caught:
+        assert state(engine) == revisions.SchemaState(SchemaStatus.OUTDATED, HEAD, NEXT)
+        with transaction(engine) as connection, pytest.raises(SchemaError, match=f"needs {NEXT}") as caught:
             revisions.require_current(connection)
         assert "sgdb init" in str(caught.value.hint)
         with pytest.raises(UsageError, match="ahead"):
-            schema.downgrade(engine, "0002")
-        assert schema.upgrade(engine) == UpgradeResult("0001", "0002")
-        assert schema.downgrade(engine, "0001") == UpgradeResult("0002", "0001")
-        assert state(engine).current == "0001"
+            schema.downgrade(engine, NEXT)
+        assert schema.upgrade(engine) == UpgradeResult(HEAD, NEXT)
+        assert schema.downgrade(engine, HEAD) == UpgradeResult(NEXT, HEAD)
+        assert state(engine).current == HEAD
 
     def test_newer_than_the_program(self, engine: Engine) -> None:
         """A schema from a later sgdb is left alone, and the way out is to upgrade the program."""
@@ -515,19 +547,20 @@ class TestScripts:
         schema.upgrade(engine)
         run(engine, "CREATE TABLE players (id int PRIMARY KEY)")
         path = schema.new_revision(engine, "no more nicknames")
-        assert path == folder / "versions" / "0003_no_more_nicknames.py"
+        assert path == folder / "versions" / f"{AFTER_NEXT}_no_more_nicknames.py"
         assert capsys.readouterr().out == ""
         assert "players" not in path.read_text()
-        assert schema.upgrade(engine) == UpgradeResult("0002", "0003")
+        assert schema.upgrade(engine) == UpgradeResult(NEXT, AFTER_NEXT)
         assert "nickname" not in [column["name"] for column in inspect(engine).get_columns("bots")]
-        schema.downgrade(engine, "0002")
+        schema.downgrade(engine, NEXT)
         assert "nickname" in [column["name"] for column in inspect(engine).get_columns("bots")]
 
     def test_the_files_tell_the_same_as_alembic(self, later_program: Callable[[], Path]) -> None:
         """Revisions read off the file names are Alembic's own, in its order."""
         later_program()
         walked = [script.revision for script in schema._scripts().walk_revisions()]
-        assert revisions.known_revisions() == walked[::-1] == ["0001", "0002"]
+        assert revisions.known_revisions() == walked[::-1]
+        assert walked[0] == NEXT
 
     def test_inside_a_wheel(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Migrations are found inside the installed package, or their absence is said."""

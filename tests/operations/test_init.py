@@ -31,11 +31,12 @@ from sgdb.settings import Settings, load_settings
 from tests.conftest import FAST
 
 CHECK = InitOptions(check=True)
-REVISION_9998 = """
+HEAD = revisions.head()
+REVISION_9998 = f"""
 from alembic import op
 
 revision = "9998"
-down_revision = "0001"
+down_revision = "{HEAD}"
 
 
 def upgrade():
@@ -211,10 +212,10 @@ class TestExternal:
     def test_an_older_schema_is_brought_forward(self, settings: Settings, later_program: None) -> None:
         """The check names both revisions; the run reports both."""
         found = init(CHECK, settings)
-        assert found.to_do == ("migrate the schema from 0001 to 9998",)
-        assert found.after == "0001"
+        assert found.to_do == (f"migrate the schema from {HEAD} to 9998",)
+        assert found.after == HEAD
         done = init(InitOptions(), settings)
-        assert (done.before, done.after, done.changed) == ("0001", "9998", True)
+        assert (done.before, done.after, done.changed) == (HEAD, "9998", True)
         assert init(CHECK, settings).exit_code == 0
 
     @pytest.mark.parametrize("options", [InitOptions(), CHECK])
