@@ -87,7 +87,7 @@ class _Preloaded:
     def start(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Command:
         """Starts `sgdb ARGUMENTS` in `folder` with this environment and nobody to ask."""
         ours, theirs = socket.socketpair()
-        streams: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(2)]
+        streams: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         request = json.dumps([str(folder), list(arguments), dict(environment)]).encode()
         with theirs, Path(os.devnull).open("rb") as stdin, self._lock:
             if self._requests is None:

@@ -1,0 +1,194 @@
+"""A PostgreSQL server that is a child of the test, so that killing it is real, and its death is seen.
+
+Nothing is made cheaper than on a user's machine: what is committed is on disk (`fsync`, full pages in the
+log). Only the search for files to sync after a crash is left to the operating system.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import psutil
+import psycopg2
+from sqlalchemy import URL, create_engine, text
+
+from sgdb.database.data_folder import DATABASE, SUPERUSER, require_data_folder
+from sgdb.database.engine import make_engine
+from sgdb.database.postmaster import remove_recycled_locks
+from sgdb.database.programs import install_folder, program_folders
+from sgdb.database.schema import upgrade
+from sgdb.database.server_account import ServerAccount
+from tests.steps import until
+
+SETTINGS = {"fsync": "on", "full_page_writes": "on", "recovery_init_sync_method": "syncfs"}
+PORT = 5432
+TEMPLATE = "survival_template"
+
+
+class ChildServer:
+    """A server on a data folder made by `make_data_folder`. `wrapper` is a command that runs the server,
+    such as one that keeps it on a small disk; it has to become the server, not to start it."""
+
+    def __init__(
+        self, data_folder: Path, socket_folder: Path, *, wrapper: Sequence[str] | None = None
+    ) -> None:
+        self.data_folder = data_folder
+        self.socket_folder = socket_folder
+        self.log_file = socket_folder / "server.log"
+        self.wrapper = wrapper
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def url(self, database: str = DATABASE) -> URL:
+        """The address of a database."""
+        query = {"host": str(self.socket_folder), "port": str(PORT)}
+        return URL.create("postgresql+psycopg2", username=SUPERUSER, database=database, query=query)
+
+    def start(self, *, must_run: bool = True) -> bool:
+        """Starts it and waits until it takes connections, after its recovery; False if it ends instead."""
+        assert self.process is None
+        remove_recycled_locks(self.data_folder, self.socket_folder)
+        command = [
+            *(self.wrapper or ()),
+            str(install_folder() / "bin" / "postgres"),
+            *("-D", str(self.data_folder), "-k", str(self.socket_folder), "-p", str(PORT)),
+        ]
+        with self.log_file.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd="/",
+                umask=0o077,
+                start_new_session=True,
+                **({} if self.wrapper else ServerAccount([]).process_options),
+            )
+        until(lambda: self._answers() or self._has_ended())
+        if self._has_ended():
+            self.process = None
+            assert not must_run, self.log_file.read_text()
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL for the server and all its processes at once, as if the power were cut."""
+        process = self._running()
+        with suppress(psutil.NoSuchProcess):
+            postmaster = psutil.Process(process.pid)
+            postmaster.suspend()  # it must not start others meanwhile
+            children = postmaster.children(recursive=True)
+            for each in (*children, postmaster):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
+            self._reap()
+            _wait_for(children)
+
+    def stop_immediate(self) -> None:
+        """Stops it without a tidy shutdown: sessions are thrown out in the middle of their work."""
+        self._stop(signal.SIGQUIT)
+
+    def stop(self) -> None:
+        """Stops it tidily, sessions or not."""
+        self._stop(signal.SIGINT)
+
+    def restart(self) -> None:
+        """Starts it again if it is down."""
+        if self.process is not None and self._has_ended():
+            self._reap()
+        if self.process is None:
+            self.start()
+
+    def run(self, *statements: str) -> None:
+        """Runs statements that need no transaction, in a database that is there for it."""
+        engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                for statement in statements:
+                    connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    @contextmanager
+    def database(self, template: str = TEMPLATE) -> Iterator[URL]:
+        """A copy of a database, gone afterwards. A few milliseconds."""
+        name = f"survival_{secrets.token_hex(6)}"
+        self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self.restart()
+            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self.process is not None, "the server is not running"
+        return self.process
+
+    def _has_ended(self) -> bool:
+        return self._running().poll() is not None
+
+    def _answers(self) -> bool:
+        try:
+            psycopg2.connect(host=self.socket_folder, port=PORT, user=SUPERUSER, dbname="postgres").close()
+        except psycopg2.OperationalError:
+            return False
+        return True
+
+    def _stop(self, number: int) -> None:
+        process = self._running()
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(number)
+        self._reap()
+        _wait_for(children)
+
+    def _reap(self) -> None:
+        self._running().wait(60)
+        self.process = None
+
+
+@contextmanager
+def new_server() -> Iterator[ChildServer]:
+    """A running server with sgdb's tables in the database `TEMPLATE`."""
+    with tempfile.TemporaryDirectory(prefix="sgdb-s-") as name:
+        server = make_server(Path(name))
+        server.start()
+        try:
+            server.run(f"CREATE DATABASE {TEMPLATE} ENCODING 'UTF8' TEMPLATE template0")
+            engine = make_engine(server.url(TEMPLATE))
+            upgrade(engine)
+            engine.dispose()
+            yield server
+        finally:
+            if server.process is not None:
+                server.kill()
+
+
+def make_server(folder: Path) -> ChildServer:
+    """A server that was never started, below `folder`, which has a short path."""
+    account = ServerAccount([])
+    for programs in program_folders():
+        account.let_read(programs)
+    account.let_through(folder)
+    sockets = folder / "s"
+    sockets.mkdir(mode=0o700)
+    account.own(sockets)
+    data = folder / "data"
+    require_data_folder(data, account, SETTINGS)
+    return ChildServer(data, sockets)
+
+
+def _wait_for(processes: list[psutil.Process]) -> None:
+    """Until all are dead; whoever inherited them may take its time to bury them."""
+    until(lambda: all(_is_dead(process) for process in processes))
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
