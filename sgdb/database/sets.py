@@ -29,7 +29,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
 from sgdb.errors import ConflictError, NotFoundError
-from sgdb.records import BotPerformance, GameConfig
+from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
 # <model_name>_<YYYYMMDD>_<HHMMSS>_<8 hex of a weight hash>; the name may hold underscores itself.
@@ -48,6 +48,12 @@ class StoredGame(NamedTuple):
     metadata: dict[str, Any] | None
     source_file_id: int | None
 
+    @property
+    def snapshot(self) -> GameSnapshot:
+        """The game as a record; how its board came into the database is no part of it."""
+        metadata = {name: value for name, value in (self.metadata or {}).items() if name != "origin"}
+        return GameSnapshot(self.game_index, self.board, self.seed, metadata or None)
+
 
 class StoredResult(NamedTuple):
     """A game_results row as it stands in the database, with its game's index."""
@@ -60,6 +66,12 @@ class StoredResult(NamedTuple):
     metadata: dict[str, Any] | None
     source_file_id: int | None
     execution_time_ms: float | None = None
+
+    def performance(self, key: str) -> BotPerformance:
+        """The result as a record; `key` is the bot that it is filed under."""
+        metadata = dict(self.metadata or {})
+        name = metadata.pop("bot_name", key)
+        return BotPerformance(name, *self[:5], metadata or None)
 
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
