@@ -24,6 +24,7 @@ from sgdb.database.sets import (
     find_set,
     make_bots,
     make_set,
+    remove_results,
     stored_metadata,
 )
 from sgdb.errors import ConflictError
@@ -44,22 +45,31 @@ class Tally:
 
     inserted: int = 0
     identical: int = 0
+    replaced: int = 0
 
 
 class Intake:
     """One file on its way into its set. `open` first; then all games, then all results.
 
     `make_source` makes the row of source_files and returns its id; it is called at most once, when the
-    first thing has to be written, so that a file that brings nothing new leaves no trace.
+    first thing has to be written, so that a file that brings nothing new leaves no trace. With `replace`, a
+    result of another value takes the stored one's place instead of being a conflict; boards never do.
     """
 
     def __init__(
-        self, connection: Connection, ids: IdSource, contents: Contents, make_source: Callable[[], int]
+        self,
+        connection: Connection,
+        ids: IdSource,
+        contents: Contents,
+        make_source: Callable[[], int],
+        *,
+        replace: bool = False,
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._contents = contents
         self._make_source = make_source
+        self._replace = replace
         self._source: int | None = None
         self._bots: dict[str, int] = {}
         self._keys = GameKeys()
@@ -168,16 +178,22 @@ class Intake:
         for key, batch in batches:
             bot_id = self._bots[key]
             stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in batch])
-            missing, conflicts = [], list[Difference]()
+            missing, differing, conflicts = [], [], list[Difference]()
             for row in batch:
                 there = stored.get(row.game_id)
                 if there is None:
                     missing.append(row)
-                    continue
-                conflicts += compare_result(key, row, there)
-                self.results.identical += 1
-            if conflicts:
+                elif found := compare_result(key, row, there):
+                    differing.append(row)
+                    conflicts += found
+                else:
+                    self.results.identical += 1
+            if conflicts and not self._replace:
                 self._conflict(conflicts)
+            if differing:
+                remove_results(self._connection, self.set_id, bot_id, [row.game_id for row in differing])
+                self.results.replaced += len(differing)
+                missing += differing
             if missing:
                 keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
                 self._copy_results([(key, missing)], len(missing), keys)
@@ -218,7 +234,7 @@ class Intake:
         more = len(differences) - _SHOWN_CONFLICTS
         raise ConflictError(
             f"the database holds other values: {shown}" + (f"; and {more} more" if more > 0 else ""),
-            hint="run `sgdb verify` on the file to see every difference; nothing was changed",
+            hint="nothing was changed; `sgdb verify` on a file shows every difference",
         )
 
 

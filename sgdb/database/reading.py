@@ -18,7 +18,7 @@ from sgdb.records import BotPerformance, GameSnapshot
 _BATCH = 2000
 
 
-def streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[Any]]:
+def streamed(connection: Connection, query: Select[Any]) -> Iterator[Row[*tuple[Any, ...]]]:
     """The query's rows through a server-side cursor."""
     # Of a cursor the server expects that only a tenth is read, and picks plans that are slow as a whole.
     connection.execute(text("SELECT set_config('cursor_tuple_fraction', '1', true)"))
@@ -82,5 +82,5 @@ def read_results(
     )
     if bots is not None:
         query = query.where(Bot.name.in_(list(bots)))
-    for name, *values in streamed(connection, within(query, start, stop)):
-        yield name, StoredResult(*values).performance(name)
+    for row in streamed(connection, within(query, start, stop)):
+        yield row[0], StoredResult(*row[1:]).performance(row[0])

@@ -20,6 +20,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
+    delete,
     insert,
     select,
     update,
@@ -237,6 +238,12 @@ def fetch_results(
         )
     )
     return {row.game_index: StoredResult(*row) for row in rows}
+
+
+def remove_results(connection: Connection, set_id: int, bot_id: int, indexes: Sequence[int]) -> None:
+    """Deletes one bot's results on these games of the set."""
+    games = select(Game.id).where(Game.benchmark_set_id == set_id, _between(Game.game_index, indexes))
+    connection.execute(delete(GameResult).where(GameResult.bot_id == bot_id, GameResult.game_id.in_(games)))
 
 
 def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, int]:
