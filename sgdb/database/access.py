@@ -28,9 +28,14 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
         )
     engine = open_engine(settings, on_notice=on_notice)
     try:
-        with transaction(engine, read_only=True) as connection:
-            require_supported(connection)
-            require_current(connection)
+        check_ready(engine)
         yield engine
     finally:
         engine.dispose()
+
+
+def check_ready(engine: Engine) -> None:
+    """Returns when server and schema are what this program needs; else raises EnvironmentFaultError."""
+    with transaction(engine, read_only=True) as connection:
+        require_supported(connection)
+        require_current(connection)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, text
 
@@ -17,6 +17,8 @@ from sgdb.records import GameConfig
 
 _POLL = 0.05  # seconds
 _ALL_SETS = "sgdb sets"
+_SHARED = "pg_try_advisory_xact_lock_shared"
+_EXCLUSIVE = "pg_try_advisory_xact_lock"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
 SCHEMA_LOCK = 0x7367646200000000
 
@@ -34,8 +36,26 @@ def lock_set(
     Waits up to `timeout` seconds; `on_wait` is called once when it has to. Raises BusyError. In READ
     COMMITTED the next statement sees what the former holder has committed.
     """
-    _lock(connection, "pg_try_advisory_xact_lock_shared", _ALL_SETS, timeout, on_wait)
-    _lock(connection, "pg_try_advisory_xact_lock", f"sgdb set {config} {base_seed}", timeout, on_wait)
+    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
+    _lock(connection, _EXCLUSIVE, _set_name(config, base_seed), timeout, on_wait)
+
+
+def lock_bots_in_set(
+    connection: Connection,
+    config: GameConfig,
+    base_seed: int,
+    bots: Iterable[str],
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps out whoever wants the whole set, and other writers of these bots' results in it; writers of
+    other bots' results go on beside it. Otherwise like `lock_set`."""
+    name = _set_name(config, base_seed)
+    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
+    _lock(connection, _SHARED, name, timeout, on_wait)
+    for bot in sorted(set(bots)):  # in one order, so that no two writers wait in a circle
+        _lock(connection, _EXCLUSIVE, f"{name} bot {bot}", timeout, on_wait)
 
 
 def lock_all_sets(
@@ -43,14 +63,18 @@ def lock_all_sets(
 ) -> None:
     """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
     order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
-    _lock(connection, "pg_try_advisory_xact_lock", _ALL_SETS, timeout, on_wait)
+    _lock(connection, _EXCLUSIVE, _ALL_SETS, timeout, on_wait)
 
 
 def lock_schema(
     connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
 ) -> None:
     """Keeps every other migration of the schema out. Otherwise like `lock_set`."""
-    _poll(connection, "pg_try_advisory_xact_lock", SCHEMA_LOCK, "the schema", timeout, on_wait)
+    _poll(connection, _EXCLUSIVE, SCHEMA_LOCK, "the schema", timeout, on_wait)
+
+
+def _set_name(config: GameConfig, base_seed: int) -> str:
+    return f"sgdb set {config} {base_seed}"
 
 
 def _lock(

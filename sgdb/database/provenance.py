@@ -15,6 +15,10 @@ from sgdb.database.models import BenchmarkSet, Run, SourceFile
 from sgdb.errors import ConflictError
 from sgdb.records import Contents
 
+SAVED = "saved"
+# What a file that was taken may have become; the others have brought nothing that is there now.
+_TAKEN = ("migrated", "identical")
+
 
 class SourceRow(NamedTuple):
     """One file that was taken, as recorded."""
@@ -74,6 +78,29 @@ def complete_source_file(connection: Connection, source_id: int, **values: Any) 
     connection.execute(update(SourceFile).where(SourceFile.id == source_id).values(**values))
 
 
+def find_saved_source(connection: Connection, set_id: int) -> tuple[int, int] | None:
+    """The set's source for what programs store: its id, and the size that they declared."""
+    row = connection.execute(
+        select(SourceFile.id, SourceFile.contents).where(
+            SourceFile.benchmark_set_id == set_id, SourceFile.status == SAVED
+        )
+    ).first()
+    return (row.id, row.contents["num_games"]) if row else None
+
+
+def make_saved_source(connection: Connection, ids: IdSource, num_games: int) -> int:
+    """A new source for what programs store, of no set yet: `complete_source_file` names it."""
+    run_id = make_run(connection, ids, "storage", {})
+    finish_run(connection, run_id, "done")
+    (source_id,) = ids.take(connection, "source_files", 1)
+    connection.execute(
+        insert(SourceFile).values(
+            id=source_id, run_id=run_id, path="", status=SAVED, contents={"num_games": num_games}
+        )
+    )
+    return source_id
+
+
 def record_rejection(
     connection: Connection,
     ids: IdSource,
@@ -110,7 +137,9 @@ def record_rejection(
 def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
     """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
     query = select(SourceFile.id).where(
-        SourceFile.sha256 == sha256, SourceFile.benchmark_set_id == set_id, SourceFile.status != "rejected"
+        SourceFile.sha256 == sha256,
+        SourceFile.benchmark_set_id == set_id,
+        SourceFile.status.in_(_TAKEN),
     )
     if with_archive:
         query = query.where(SourceFile.archive_id.is_not(None))
@@ -130,7 +159,7 @@ def sources(
             SourceFile.archive_id,
             SourceFile.contents,
         )
-        .where(SourceFile.status != "rejected", SourceFile.benchmark_set_id.is_not(None))
+        .where(SourceFile.status.in_(_TAKEN), SourceFile.benchmark_set_id.is_not(None))
         .order_by(SourceFile.id)
     )
     if set_id is not None:

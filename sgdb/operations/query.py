@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sgdb.database import queries
 from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
-from sgdb.database.sets import describe_set, find_bots
+from sgdb.database.sets import bots_with_results, describe_set, find_bots
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.records import GameConfig
@@ -134,7 +134,7 @@ def results(
     def rows() -> Iterator[dict[str, Any]]:
         with _reading(settings, progress) as connection:
             describe_set(connection, options.set_id)
-            names = queries.bot_names(connection, options.set_id)
+            names = bots_with_results(connection, options.set_id)
             if bot not in names:
                 raise _unknown_bot(bot, names, f" in set {options.set_id}")
             yield from queries.results(connection, options.set_id, bot, options.start, options.stop)

@@ -15,9 +15,16 @@ from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, run_checks
 from sgdb.database.compare import Difference, compare_game, compare_result
-from sgdb.database.coverage import listed, regenerated_games, stored_games, stored_results
+from sgdb.database.coverage import (
+    listed,
+    regenerated_games,
+    saved_games,
+    saved_results,
+    stored_games,
+    stored_results,
+)
 from sgdb.database.engine import transaction
-from sgdb.database.provenance import SourceRow, sources
+from sgdb.database.provenance import SourceRow, find_saved_source, sources
 from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
 from sgdb.errors import (
     ArchiveError,
@@ -273,8 +280,11 @@ class _Verifier:
                 verdict.add(Difference(None, None, f"config.{name}", ours, theirs))
         if contents.base_seed != stored.base_seed:
             verdict.add(Difference(None, None, "base_seed", contents.base_seed, stored.base_seed))
-        # Of several files of one set, the largest declares its size.
+        # Of several files of one set, and the programs that store in it, the largest declares its size.
         declared = max(contents.num_games, *(row.contents.num_games for row in of_set), 0)
+        saved = find_saved_source(self._connection, set_id)
+        if saved is not None:
+            declared = max(declared, saved[1])
         if stored.num_games != declared:
             verdict.add(Difference(None, None, "num_games", declared, stored.num_games))
 
@@ -319,12 +329,14 @@ class _Verifier:
             verdict.add(Difference(index, None, "metadata.origin", "regenerated", None))
 
     def _unexplained(self, set_id: int, files: list[SourceRow | Contents], verdict: FileVerdict) -> None:
-        """Rows of the set that none of these files has."""
+        """Rows of the set that none of these files has, and no program has stored."""
         games, results = listed(files)
-        for index in stored_games(self._connection, set_id).minus(games):
+        unlisted = stored_games(self._connection, set_id).minus(games)
+        for index in unlisted.minus(saved_games(self._connection, set_id)):
             verdict.add(Difference(index, None, "row", None, "present"))
+        saved = saved_results(self._connection, set_id)
         for bot, stored in stored_results(self._connection, set_id).items():
-            for index in stored.minus(results.get(bot, IdRuns())):
+            for index in stored.minus(results.get(bot, IdRuns())).minus(saved.get(bot, IdRuns())):
                 verdict.add(Difference(index, bot, "row", None, "present"))
 
 

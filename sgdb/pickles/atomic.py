@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,8 @@ def atomic_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
     """A binary file that gets its name only after everything is written and on disk.
 
     Without `overwrite` a file that stands there already is left alone and AlreadyExistsError is raised,
-    also when it appears while writing. Raises DiskFullError and FileAccessError; whatever happens,
-    nothing half-written is left behind.
+    also when it appears while writing; with it, the new file takes over the old one's permissions. Raises
+    DiskFullError and FileAccessError; whatever happens, nothing half-written is left behind.
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
@@ -28,6 +29,8 @@ def atomic_file(path: Path, *, overwrite: bool) -> Iterator[BinaryIO]:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
+                with suppress(FileNotFoundError):
+                    os.fchmod(descriptor, stat.S_IMODE(path.stat().st_mode))
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
