@@ -24,6 +24,8 @@ from sgdb.database.postmaster import remove_recycled_locks
 from sgdb.database.programs import install_folder, program_folders
 from sgdb.database.schema import upgrade
 from sgdb.database.server_account import ServerAccount
+from sgdb.settings import Settings, load_settings
+from tests.cli.conftest import clean_environment
 from tests.steps import until
 
 SETTINGS = {"fsync": "on", "full_page_writes": "on", "recovery_init_sync_method": "syncfs"}
@@ -78,16 +80,19 @@ class ChildServer:
 
     def kill(self) -> None:
         """SIGKILL for the server and all its processes at once, as if the power were cut."""
-        process = self._running()
-        with suppress(psutil.NoSuchProcess):
-            postmaster = psutil.Process(process.pid)
-            postmaster.suspend()  # it must not start others meanwhile
-            children = postmaster.children(recursive=True)
-            for each in (*children, postmaster):
-                with suppress(psutil.NoSuchProcess):
-                    each.kill()
-            self._reap()
-            _wait_for(children)
+        postmaster = psutil.Process(self._running().pid)
+        postmaster.suspend()  # it must not start others meanwhile
+        children = postmaster.children(recursive=True)
+        for each in (*children, postmaster):
+            with suppress(psutil.NoSuchProcess):
+                each.kill()
+        self._reap(children)
+
+    def kill_postmaster(self) -> None:
+        """SIGKILL for the first of its processes; the others end when they notice."""
+        children = psutil.Process(self._running().pid).children(recursive=True)
+        self._running().kill()
+        self._reap(children)
 
     def stop_immediate(self) -> None:
         """Stops it without a tidy shutdown: sessions are thrown out in the middle of their work."""
@@ -100,7 +105,7 @@ class ChildServer:
     def restart(self) -> None:
         """Starts it again if it is down."""
         if self.process is not None and self._has_ended():
-            self._reap()
+            self._reap([])
         if self.process is None:
             self.start()
 
@@ -140,15 +145,25 @@ class ChildServer:
         return True
 
     def _stop(self, number: int) -> None:
-        process = self._running()
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(number)
-        self._reap()
-        _wait_for(children)
+        children = psutil.Process(self._running().pid).children(recursive=True)
+        self._running().send_signal(number)
+        self._reap(children)
 
-    def _reap(self) -> None:
+    def _reap(self, children: list[psutil.Process]) -> None:
+        """Until all are dead; whoever inherits the children may take its time to bury them."""
         self._running().wait(60)
         self.process = None
+        until(lambda: all(_is_dead(child) for child in children))
+
+
+def environment_for(url: URL) -> dict[str, str]:
+    """A command's environment in which this is the database."""
+    return clean_environment(SGDB_DATABASE_URL=url.render_as_string(hide_password=False))
+
+
+def settings_for(url: URL) -> Settings:
+    """Settings in which this is the database."""
+    return load_settings({"database_url": url.render_as_string(hide_password=False)})
 
 
 @contextmanager
@@ -180,11 +195,6 @@ def make_server(folder: Path) -> ChildServer:
     data = folder / "data"
     require_data_folder(data, account, SETTINGS)
     return ChildServer(data, sockets)
-
-
-def _wait_for(processes: list[psutil.Process]) -> None:
-    """Until all are dead; whoever inherited them may take its time to bury them."""
-    until(lambda: all(_is_dead(process) for process in processes))
 
 
 def _is_dead(process: psutil.Process) -> bool:

@@ -1,12 +1,18 @@
-"""The server that is killed, once a test process."""
+"""The server that is killed, once a test process, and what is moved while it is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.survival.child_server import ChildServer, new_server
+from tests.legacy import write_legacy
+from tests.steps import migrate
+from tests.survival.child_server import TEMPLATE, ChildServer, new_server, settings_for
+
+DAMAGED = "5.pkl"
+MIGRATED = "survival_migrated"
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +26,31 @@ def child_server(_child_server: ChildServer) -> ChildServer:
     """A running server that tests may kill."""
     _child_server.restart()
     return _child_server
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Files of two sets: boards to be drawn from seeds, two bots, another bot for the same set, more games
+    for it, a file that is refused, and one content under two names."""
+    path = tmp_path_factory.mktemp("pickles")
+    write_legacy(path / "1.pkl", num_games=200, num_results=500, base_seed=7)
+    write_legacy(path / "2.pkl", layout="A", config=(6, 6, 4), num_games=600, bots=("One", "Two"))
+    write_legacy(path / "3.pkl", layout="B", config=(6, 6, 4), num_games=300, bots=("Three",))
+    write_legacy(path / "4.pkl", config=(6, 6, 4), num_games=900, bots=("One", "Four"))
+    write_legacy(path / DAMAGED, num_games=300, spoil_bytes=lambda raw: raw[:-9])
+    for name in ("6.pkl", "7.pkl"):
+        write_legacy(path / name, layout="D", config=(3, 3, 3), num_games=300)
+    return path
+
+
+@pytest.fixture(scope="session")
+def _migrated(_child_server: ChildServer, folder: Path) -> str:
+    _child_server.run(f"CREATE DATABASE {MIGRATED} TEMPLATE {TEMPLATE}")
+    migrate(settings_for(_child_server.url(MIGRATED)), folder)
+    return MIGRATED
+
+
+@pytest.fixture
+def migrated(child_server: ChildServer, _migrated: str) -> str:
+    """The name of a database to copy, into which `folder` has been migrated."""
+    return _migrated

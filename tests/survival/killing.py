@@ -9,10 +9,10 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from enum import Enum
-from itertools import cycle
 from random import Random
 from typing import NamedTuple
 
+import pytest
 from sqlalchemy import URL, Engine
 
 from sgdb.database.engine import make_engine
@@ -22,9 +22,12 @@ from tests.survival.child_server import TEMPLATE, ChildServer
 
 # Rounds of each long test, in place of the number that stands there.
 _ROUNDS = os.environ.get("SGDB_SURVIVAL_ROUNDS")
-_CHUNK = 25  # rounds in one test of a long run: small enough to be spread over processes
-_OURS = re.compile(
-    r"error: |  next: |  because: |note: |skipped: |files: |games: |results: |next: |\d+ of \d+ "
+_PART = 25  # rounds in one test: few enough to be spread over processes
+# What a command may say on stderr. The one line that is not ours libpq prints, before a driver could stop it,
+# when a server says its last words together with its first.
+_SAID = re.compile(
+    r"error: |  next: |  because: |note: |skipped: |files: |games: |results: |next: |schema: |created |\d+ of \d+ |"
+    "FATAL:  terminating connection due to unexpected postmaster exit$"
 )
 _TRIES = 10  # for a round whose command was faster than the blow
 
@@ -34,6 +37,7 @@ class Blow(Enum):
 
     COMMAND = "kill -9 of the command"
     SERVER = "kill -9 of the server"
+    POSTMASTER = "kill -9 of the server's first process"
     STOP = "immediate stop of the server"
     PLUG = "kill -9 of both"
 
@@ -43,6 +47,8 @@ class Blow(Enum):
             command.kill()
         if self in (Blow.SERVER, Blow.PLUG):
             server.kill()
+        elif self is Blow.POSTMASTER:
+            server.kill_postmaster()
         elif self is Blow.STOP:
             server.stop_immediate()
 
@@ -52,7 +58,7 @@ class Blow(Enum):
         if self in (Blow.COMMAND, Blow.PLUG):
             return ended.returncode == -signal.SIGKILL
         assert ended.returncode in (0, 1, 3), ended
-        assert all(_OURS.match(line) for line in ended.stderr.splitlines()), ended
+        assert all(_SAID.match(line) for line in ended.stderr.splitlines()), ended
         return ended.returncode == 3
 
 
@@ -63,18 +69,28 @@ class Round(NamedTuple):
     moment: float
 
 
-# In an ordinary run: each blow early, late and once in between.
-FEW = [Round(blow, (number + 0.5) / 8) for number, blow in zip(range(8), cycle(Blow), strict=False)]
+# In an ordinary run: each blow early and late.
+FEW = [Round(blow, (number + 0.5) / 10) for number, blow in enumerate([*Blow, *Blow])]
 
 
-def chunks(blow: Blow, rounds: int) -> list[list[Round]]:
-    """So many rounds in lists for a test each. Together their moments are spread evenly, and so are those of
-    each list; where exactly they lie is drawn, the same on every run."""
-    rounds = int(_ROUNDS or rounds)
-    draw = Random(blow.value)
-    every = [Round(blow, (number + draw.random()) / rounds) for number in range(rounds)]
-    count = -(-rounds // _CHUNK)
-    return [every[number::count] for number in range(count)]
+def many(rounds: int, *, others: int | None = None) -> pytest.MarkDecorator:
+    """Runs a test with `rounds` in parts: so many with a blow to the command, `others` with each other one.
+
+    Moments are spread evenly, over all rounds of a blow as over those of a part. Where exactly they lie is
+    drawn, the same on every run.
+    """
+    parts = []
+    for blow in Blow:
+        asked = rounds if blow is Blow.COMMAND or others is None else others
+        total = int(_ROUNDS or asked)
+        draw = Random(blow.value)
+        every = [Round(blow, (number + draw.random()) / total) for number in range(total)]
+        count = -(-total // _PART)
+        parts += [
+            pytest.param(every[number::count], id=f"{blow.name.lower()}-{number + 1}")
+            for number in range(count)
+        ]
+    return pytest.mark.parametrize("rounds", parts)
 
 
 class Survivor(NamedTuple):
