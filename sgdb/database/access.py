@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
+from sgdb.database.retry import retried
 from sgdb.database.revisions import require_current
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import SchemaError
@@ -18,9 +19,16 @@ from sgdb.settings import Settings
 def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = None) -> Iterator[Engine]:
     """An engine on the settings' database, whose server and schema are what this program needs.
 
+    A server that is starting, or has no free connection, is asked again for a while, and `on_notice` is told.
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
+
+    def require_ready() -> None:
+        with transaction(engine, read_only=True) as connection:
+            require_supported(connection)
+            require_current(connection)
+
     if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
         raise SchemaError(
             f"there is no database yet (embedded server at {settings.home})",
@@ -28,9 +36,7 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
         )
     engine = open_engine(settings, on_notice=on_notice)
     try:
-        with transaction(engine, read_only=True) as connection:
-            require_supported(connection)
-            require_current(connection)
+        retried(require_ready, on_retry=on_notice)
         yield engine
     finally:
         engine.dispose()

@@ -73,6 +73,11 @@ def lock_schema(
     _poll(connection, _EXCLUSIVE, SCHEMA_LOCK, "the schema", timeout, on_wait)
 
 
+def lock_key(name: str) -> int:
+    """The 64-bit number under which PostgreSQL knows the lock of this name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
 def _set_name(config: GameConfig, base_seed: int) -> str:
     return f"sgdb set {config} {base_seed}"
 
@@ -80,8 +85,7 @@ def _set_name(config: GameConfig, base_seed: int) -> str:
 def _lock(
     connection: Connection, function: str, name: str, timeout: float, on_wait: Callable[[], object] | None
 ) -> None:
-    key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
-    _poll(connection, function, key, "the same benchmark set", timeout, on_wait)
+    _poll(connection, function, lock_key(name), "the same benchmark set", timeout, on_wait)
 
 
 def _poll(

@@ -15,6 +15,7 @@ from sgdb.database.models import BenchmarkSet, Run, SourceFile
 from sgdb.errors import ConflictError
 from sgdb.records import Contents
 
+RUNNING = "running"
 SAVED = "saved"
 # What a file that was taken may have become; the others have brought nothing that is there now.
 _TAKEN = ("migrated", "identical")
@@ -51,8 +52,9 @@ def make_run(connection: Connection, ids: IdSource, kind: str, options: dict[str
 
 
 def finish_run(connection: Connection, run_id: int, status: str) -> None:
-    """Ends a run as "done", "interrupted" or "failed"."""
-    connection.execute(update(Run).where(Run.id == run_id).values(status=status, finished_at=func.now()))
+    """Ends a run as "done", "interrupted" or "failed", unless it has been taken back."""
+    running = (Run.id == run_id) & (Run.status == RUNNING)
+    connection.execute(update(Run).where(running).values(status=status, finished_at=func.now()))
 
 
 def make_source_file(
