@@ -15,6 +15,7 @@ from sgdb.cli.commands.export import export
 from sgdb.cli.commands.init import init
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
+from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.verify import verify
@@ -39,6 +40,7 @@ app.command()(init)
 app.command()(status)
 app.command("migrate-pickles")(migrate_pickles)
 app.command()(verify)
+app.command()(rollback)
 app.add_typer(query, name="query")
 app.command()(export)
 app.add_typer(server, name="server")

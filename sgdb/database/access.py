@@ -23,12 +23,6 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
-
-    def require_ready() -> None:
-        with transaction(engine, read_only=True) as connection:
-            require_supported(connection)
-            require_current(connection)
-
     if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
         raise SchemaError(
             f"there is no database yet (embedded server at {settings.home})",
@@ -36,7 +30,14 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
         )
     engine = open_engine(settings, on_notice=on_notice)
     try:
-        retried(require_ready, on_retry=on_notice)
+        retried(lambda: check_ready(engine), on_retry=on_notice)
         yield engine
     finally:
         engine.dispose()
+
+
+def check_ready(engine: Engine) -> None:
+    """Returns when server and schema are what this program needs; else raises EnvironmentFaultError."""
+    with transaction(engine, read_only=True) as connection:
+        require_supported(connection)
+        require_current(connection)

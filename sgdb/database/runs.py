@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from sqlalchemy import Connection, Engine, select
 
 from sgdb.database.driver_errors import translated_errors
-from sgdb.database.engine import transaction
+from sgdb.database.engine import transaction, undo
 from sgdb.database.ids import DryRunIds, IdSource, SequenceIds
 from sgdb.database.liveness import is_shown, show_at_work
 from sgdb.database.locks import lock_all_sets, lock_set
@@ -192,9 +192,7 @@ class DryRun:
             lock_all_sets(connection, timeout=self._lock_timeout, on_wait=self._on_wait)
             self._connection = connection
             yield
-            ours = connection.get_transaction()
-            assert ours is not None
-            ours.rollback()
+            undo(connection)
 
 
 def _within(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:

@@ -351,7 +351,7 @@ class _Migration:
                 benchmark_set_id=intake.set_id,
                 archive_id=archive_id,
                 contents=contents.to_json(),
-                counts={"games": report.games, "results": report.results},
+                counts=_counts(report, intake),
                 notes=report.notes,
             )
 
@@ -374,6 +374,14 @@ class _Migration:
             )
 
         run.attempt(record)
+
+
+def _counts(report: FileReport, intake: Intake) -> dict[str, Any]:
+    """The sums, and what the set declared before where the file has raised that."""
+    counts: dict[str, Any] = {"games": report.games, "results": report.results}
+    if intake.extended_from is not None:
+        counts["extended"] = {"benchmark_set_id": intake.set_id, "num_games_before": intake.extended_from}
+    return counts
 
 
 class _Work:

@@ -11,9 +11,11 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sgdb.database import queries
+from sgdb.database import history, queries
 from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
+from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
+from sgdb.database.provenance import RUNNING
 from sgdb.database.sets import describe_set, find_bots
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
@@ -33,6 +35,14 @@ GAME_FIELDS = ("game_index", "seed", "board", "metadata")
 RESULT_FIELDS = (
     "game_index", "tiles_cleared", "singles_remaining", "moves_made", "completed", "execution_time_ms",
     "metadata",
+)  # fmt: skip
+RUN_FIELDS = (
+    "id", "kind", "status", "started_at", "finished_at", "migrated", "identical", "rejected", "rolled_back",
+    "games_inserted", "games_regenerated", "results_inserted", "sgdb_version", "options",
+)  # fmt: skip
+RUN_FILE_FIELDS = (
+    "id", "path", "status", "benchmark_set_id", "sha256", "size_bytes", "games_inserted", "games_regenerated",
+    "results_inserted", "archived", "error", "notes",
 )  # fmt: skip
 
 
@@ -101,6 +111,36 @@ def sets(settings: Settings, progress: Progress | None = None) -> list[dict[str,
     """All benchmark sets, with SET_FIELDS."""
     with _reading(settings, progress) as connection:
         return queries.benchmark_sets(connection)
+
+
+def runs(settings: Settings, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """All runs, oldest first, with RUN_FIELDS.
+
+    `status` is "at work", "broken off" (it was killed, or lost the database, and could not say how it ended),
+    "done", "interrupted", "failed" or "rolled-back". Counted are its files by outcome, and the rows that they
+    brought, also where these have been taken back since.
+    """
+    notice = (progress or Silent()).notice
+    with ready_engine(settings, notice) as engine:
+        with transaction(engine, read_only=True) as connection:
+            rows = history.list_runs(connection)
+        silent = broken_off(engine, [row["id"] for row in rows if row["status"] == RUNNING])
+    for row in rows:
+        if row["status"] == RUNNING:
+            row["status"] = BROKEN_OFF if row["id"] in silent else AT_WORK
+    return rows
+
+
+def run_files(run_id: int, settings: Settings, progress: Progress | None = None) -> list[dict[str, Any]]:
+    """The files that a run looked at and wrote down, with RUN_FILE_FIELDS. Raises NotFoundError.
+
+    `archived` tells whether the original's bytes are stored. A file that brought nothing new and was known
+    already is not written down again.
+    """
+    with _reading(settings, progress) as connection:
+        if not history.run_exists(connection, run_id):
+            raise NotFoundError(f"there is no run {run_id}", hint="list them with `sgdb query runs`")
+        return history.list_files(connection, run_id)
 
 
 def games(

@@ -15,7 +15,7 @@ from sgdb.database.engine import (
     server_info,
     transaction,
 )
-from sgdb.database.provenance import last_run
+from sgdb.database.history import last_run
 from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes

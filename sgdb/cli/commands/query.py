@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption
-from sgdb.cli.output import Format, board_text
+from sgdb.cli.output import Format, board_text, near
 from sgdb.cli.session import session
 from sgdb.errors import UsageError
 from sgdb.records import GameConfig
@@ -110,6 +110,63 @@ def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
         current.output.data(format, operations.SET_FIELDS, rows, rows)
     if not rows:
         current.output.message("no benchmark sets yet: sgdb migrate-pickles FOLDER")
+
+
+@query.command("runs")
+def runs(
+    context: typer.Context,
+    run: Annotated[
+        int | None, typer.Argument(help="Number of a run: list its files.", metavar="RUN", show_default=False)
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The runs that moved data, with their files by outcome; or one run's files, and what became of each.
+
+    A run is at work, broken off (it was killed and could not say so), done, interrupted, failed, or
+    rolled-back. Counted is what it brought, also where that has been taken back since. Only what a run wrote
+    down is listed: a file that was known already and brought nothing new is not written down again.
+    """
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    if run is not None:
+        files = operations.run_files(run, current.settings(), current.output.progress())
+        if format is Format.TABLE:
+            columns = ("file", "status", "set", "+games", "+results", "original", "error")
+            current.output.data(format, columns, [_file_in_short(file) for file in files], files)
+        else:
+            current.output.data(format, operations.RUN_FILE_FIELDS, files, files)
+        return
+    rows = operations.runs(current.settings(), current.output.progress())
+    if format is Format.TABLE:
+        columns = ("id", "kind", "status", "started_at", "files", "+games", "+results")
+        current.output.data(format, columns, [_run_in_short(row) for row in rows], rows)
+    else:
+        current.output.data(format, operations.RUN_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no runs yet: sgdb migrate-pickles FOLDER")
+
+
+def _run_in_short(row: dict[str, Any]) -> dict[str, Any]:
+    outcomes = ("migrated", "identical", "rejected", "rolled_back")
+    files = ", ".join(f"{row[name]:,} {name.replace('_', '-')}" for name in outcomes if row[name])
+    about = (row["options"] or {}).get("run")
+    return row | {
+        "kind": row["kind"] if about is None else f"{row['kind']} of run {about}",
+        "files": files,
+        "+games": row["games_inserted"] + row["games_regenerated"],
+        "+results": row["results_inserted"],
+    }
+
+
+def _file_in_short(file: dict[str, Any]) -> dict[str, Any]:
+    return file | {
+        "file": near(file["path"]),
+        "set": file["benchmark_set_id"],
+        "+games": file["games_inserted"] + file["games_regenerated"],
+        "+results": file["results_inserted"],
+        "original": "stored" if file["archived"] else None,
+    }
 
 
 @query.command("games")
