@@ -88,7 +88,7 @@ def find_heirs(connection: Connection, run_id: int) -> Heirs:
 def _first(connection: Connection, pairs: Any) -> dict[int, int]:
     found = pairs.subquery()
     first = select(found.c.id, func.min(found.c.source)).group_by(found.c.id)
-    return dict(connection.execute(first).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(first)}
 
 
 def find_dependents(connection: Connection, run_id: int, heirs: Heirs) -> list[Dependent]:
@@ -157,7 +157,7 @@ def _of_files(connection: Connection, run_id: int) -> Iterator[Dependent]:
     ).all()
     of_sets = SourceFile.benchmark_set_id.in_([set_id for set_id, _, _ in touched])
     runs = select(SourceFile.id, SourceFile.run_id).where(of_sets)
-    run_of = dict(connection.execute(runs).tuples().all())
+    run_of = {row.id: row.run_id for row in connection.execute(runs)}
     for set_id, first, goes in touched:
         of_set = sources(connection, set_id=set_id)
         own = [source for source in of_set if run_of[source.id] == run_id]

@@ -200,7 +200,7 @@ def _remove_rows(connection: Connection, table: type[Game | GameResult], own: An
     """How many rows went, by the file that had brought them."""
     gone = delete(table).where(table.source_file_id.in_(own)).returning(table.source_file_id).cte("gone")
     counted = select(gone.c.source_file_id, func.count()).group_by(gone.c.source_file_id)
-    return dict(connection.execute(counted).tuples().all())
+    return {row[0]: row[1] for row in connection.execute(counted)}
 
 
 def _extended(connection: Connection, run_id: int) -> dict[int, int]:
@@ -213,12 +213,8 @@ def _extended(connection: Connection, run_id: int) -> dict[int, int]:
     )
     for set_id, num_games in connection.execute(query):
         declared[set_id] = max(num_games, declared.get(set_id, 0))
-    query = select(BenchmarkSet.id, BenchmarkSet.num_games).where(BenchmarkSet.id.in_(declared))
-    return {
-        set_id: num_games
-        for set_id, num_games in connection.execute(query).tuples()
-        if num_games == declared[set_id]
-    }
+    sets = select(BenchmarkSet.id, BenchmarkSet.num_games).where(BenchmarkSet.id.in_(declared))
+    return {row.id: row.num_games for row in connection.execute(sets) if row.num_games == declared[row.id]}
 
 
 def _lower(connection: Connection, set_id: int, ours: int) -> None:

@@ -91,7 +91,7 @@ def test_what_is_there_already_leaves_no_trace(filled: Engine) -> None:
 def test_a_larger_declaration_alone_extends_the_set(filled: Engine) -> None:
     """It is a change, though no row is inserted and none needs a source."""
     intake, calls = _take(filled, _contents(10, num_games=11), _games(0, 10), _results(range(10)))
-    assert (calls, intake.extended, intake.wrote) == (0, True, True)
+    assert (calls, intake.extended_from, intake.wrote) == (0, 10, True)
     assert ask(filled, "SELECT num_games FROM benchmark_sets") == [(11,)]
 
 
