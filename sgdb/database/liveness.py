@@ -50,7 +50,7 @@ def broken_off(engine: Engine, run_ids: Collection[int]) -> set[int]:
     if not run_ids:
         return set()
     # In this isolation every statement has a moment of its own.
-    with transaction(engine, isolation="READ COMMITTED") as connection:
+    with transaction(engine, read_only=True, isolation="READ COMMITTED") as connection:
         silent = set(run_ids) - at_work(connection, run_ids)
         still = select(Run.id).where(Run.id.in_(silent), Run.status == RUNNING)
         return set(connection.execute(still).scalars())

@@ -38,6 +38,14 @@ class SourceRow(NamedTuple):
     contents: Contents
 
 
+class RecordedFile(NamedTuple):
+    """Where a file that was taken stood, and what it was."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
 def path_text(path: Path) -> str:
     """An absolute path as text that PostgreSQL can hold, whatever bytes its name consists of."""
     return _storable(str(path.absolute()))
@@ -210,6 +218,16 @@ def sources(
         )
         for row in connection.execute(query)
     ]
+
+
+def recorded_files(connection: Connection) -> list[RecordedFile]:
+    """The files that were taken, oldest first, without what they hold."""
+    query = (
+        select(SourceFile.path, SourceFile.sha256, SourceFile.size_bytes)
+        .where(SourceFile.status.in_(TAKEN))
+        .order_by(SourceFile.id)
+    )
+    return [RecordedFile._make(row) for row in connection.execute(query)]
 
 
 def set_ids(connection: Connection) -> list[int]:

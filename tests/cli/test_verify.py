@@ -68,6 +68,7 @@ def test_json_is_one_pure_document(sgdb_process: Process, engine: Engine, path: 
                 }
             ],
             "error": None,
+            "notes": [],
         }
     ]
     assert [check["ok"] for check in document["checks"]] == [True, False, True, True, True]

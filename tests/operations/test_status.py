@@ -216,4 +216,6 @@ def test_the_json_keys() -> None:
         "runs",
         "last_run",
         "pickle_dir",
+        "broken_off",
+        "files",
     ]

@@ -139,7 +139,7 @@ def runs(
         return
     rows = operations.runs(current.settings(), current.output.progress())
     if format is Format.TABLE:
-        columns = ("id", "kind", "status", "started_at", "files", "+games", "+results")
+        columns = ("run", "kind", "status", "started_at", "files", "+games", "+results")
         current.output.data(format, columns, [_run_in_short(row) for row in rows], rows)
     else:
         current.output.data(format, operations.RUN_FIELDS, rows, rows)
@@ -152,6 +152,7 @@ def _run_in_short(row: dict[str, Any]) -> dict[str, Any]:
     files = ", ".join(f"{row[name]:,} {name.replace('_', '-')}" for name in outcomes if row[name])
     about = (row["options"] or {}).get("run")
     return row | {
+        "run": row["id"],
         "kind": row["kind"] if about is None else f"{row['kind']} of run {about}",
         "files": files,
         "+games": row["games_inserted"] + row["games_regenerated"],
