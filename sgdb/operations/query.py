@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Any
@@ -19,6 +19,7 @@ from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.records import GameConfig
 from sgdb.settings import Settings
+from sgdb.storage.journal import Journal
 
 PERFORMANCE_FIELDS = (
     "bot", "benchmark_set_id", "num_rows", "num_cols", "num_colors", "base_seed", "games", "completed",
@@ -33,6 +34,10 @@ GAME_FIELDS = ("game_index", "seed", "board", "metadata")
 RESULT_FIELDS = (
     "game_index", "tiles_cleared", "singles_remaining", "moves_made", "completed", "execution_time_ms",
     "metadata",
+)  # fmt: skip
+MISMATCH_FIELDS = (
+    "pickle_file", "num_rows", "num_cols", "num_colors", "base_seed", "game_id", "bot", "field", "pickle",
+    "database", "found_at",
 )  # fmt: skip
 
 
@@ -141,6 +146,23 @@ def results(
 
     _check_range(options)
     return _begun(rows())
+
+
+def mismatches(settings: Settings) -> list[dict[str, Any]]:
+    """The values that dual storages found to differ between pickle and database, with MISMATCH_FIELDS.
+
+    They stand in the journal, so no database is asked. Raises FileAccessError.
+    """
+    return [
+        {
+            "pickle_file": found.pair.pickle,
+            **asdict(found.pair.config),
+            "base_seed": found.pair.base_seed,
+            **found.difference._asdict(),
+            "found_at": found.found_at,
+        }
+        for found in Journal(settings.journal_folder).mismatches()
+    ]
 
 
 def _begun(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

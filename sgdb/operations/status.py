@@ -19,9 +19,10 @@ from sgdb.database.provenance import last_run
 from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes
-from sgdb.errors import DatabaseMissingError, UnsupportedServerError
+from sgdb.errors import DatabaseMissingError, FileAccessError, UnsupportedServerError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
+from sgdb.storage.journal import Journal
 
 _INIT = "sgdb init"
 _STATES = {
@@ -46,7 +47,9 @@ class StatusResult:
     """What is known; None where the server is down or the database is not there.
 
     `state` is "ready", or what keeps it from being so: "not set up", "stopped", "no database",
-    "unsupported server", "no tables", "outdated" or "newer". `next_step` is the way out of that.
+    "unsupported server", "no tables", "outdated" or "newer". `next_step` is the way out of that. `debts` are
+    saves of dual storages that have not reached both sides, the oldest `owed_since`; `mismatches` are values
+    on which the two sides differ.
     """
 
     address: str
@@ -63,6 +66,9 @@ class StatusResult:
     runs: int | None = None
     last_run: dict[str, Any] | None = None
     pickle_dir: str | None = None
+    debts: int = 0
+    owed_since: str | None = None
+    mismatches: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
@@ -84,6 +90,7 @@ def status(settings: Settings, progress: Progress | None = None) -> StatusResult
         next_step="sgdb server start",
         data_folder=str(embedded.data_folder) if embedded else None,
         pickle_dir=None if settings.pickle_dir is None else str(settings.pickle_dir),
+        **_journal(settings, progress),
     )
     if embedded is not None:
         found = embedded.status()
@@ -102,6 +109,18 @@ def status(settings: Settings, progress: Progress | None = None) -> StatusResult
         return replace(result, state="no database", next_step=_INIT)
     finally:
         engine.dispose()
+
+
+def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """What dual storages have left; a journal that cannot be read is told, and no reason to tell no more."""
+    journal = Journal(settings.journal_folder)
+    try:
+        debts, mismatches = journal.debts(), journal.mismatches()
+    except FileAccessError as error:
+        progress.notice(f"the journal cannot be read: {error.message}")
+        return {}
+    since = debts[0].since if debts else None
+    return {"debts": len(debts), "owed_since": since, "mismatches": len(mismatches)}
 
 
 def _look(connection: Connection, result: StatusResult) -> StatusResult:

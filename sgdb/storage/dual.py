@@ -28,7 +28,7 @@ from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.journal import Debt, Journal, Note, Pair, UnwrittenNote
 from sgdb.storage.pickle_files import PickleStorage
-from sgdb.storage.reconcile import compare, reconcile
+from sgdb.storage.reconcile import Reconciled, compare, reconcile
 
 log = logging.getLogger(__name__)
 Validation = Literal["off", "warn", "strict"]
@@ -186,14 +186,13 @@ class DualStorage(BenchmarkStorage):
                     side.store(games, results, num_games, replace=replace)
                 except SgdbError as error:
                     is_saved = side is self._secondary and not failures
-                    if not isinstance(error, self._absences(side)) and not (
-                        is_saved and isinstance(error, ConflictError)
-                    ):
+                    if isinstance(error, self._absences(side)):
+                        self._went_away(side, error)
+                    elif not (is_saved and isinstance(error, ConflictError)):
                         if not is_saved:
                             note.settle()
                         raise
                     failures[side.kind] = error
-                    self._went_away(side, error)
                 else:
                     self._is_there(side)
             if len(failures) == 2:
@@ -254,12 +253,12 @@ class DualStorage(BenchmarkStorage):
         try:
             if not self._has_met:
                 self._meet()
-            paid = settle(self._journal, self._pair, self._pickle, self._database) if self._owes() else 0
+            paid = self._owes() and settle(self._journal, self._pair, self._pickle, self._database)
         except (*_AWAY, InputRefusedError) as error:
             log.debug("a debt stays unpaid: %s", error.message)
             return
         if paid:
-            log.warning("pickle and database of %s are level again", self._pair.name)
+            log.warning("what was owed is made good: %s", self._pair.name)
 
     def _meet(self) -> None:
         """Notes a debt where one side has the set and the other has never heard of it."""
@@ -322,22 +321,25 @@ class DualStorage(BenchmarkStorage):
         log.warning("%s; %s", message, hint)
 
 
-def settle(journal: Journal, pair: Pair, pickle: BenchmarkStorage, database: BenchmarkStorage) -> int:
-    """Pays the debts of one pair; returns how many.
+def settle(
+    journal: Journal, pair: Pair, pickle: BenchmarkStorage, database: BenchmarkStorage, *, even: bool = False
+) -> Reconciled | None:
+    """Pays the debts of one pair; None where there are none to be had, unless it is to be done `even` so.
 
     Each side gets what only the other has; both are read again; what still differs is recorded in the
     journal. The notes are removed at the end. Raises as the two storages do, and then they stay.
     """
     with journal.claim(pair) as debts:
-        if debts:
-            done = reconcile(
-                pickle,
-                database,
-                owed_to_database=_to_replace(debts, "database"),
-                owed_to_pickle=_to_replace(debts, "pickle"),
-            )
-            journal.record_all(pair, done.after.everything)
-        return len(debts)
+        if not debts and not even:
+            return None
+        done = reconcile(
+            pickle,
+            database,
+            owed_to_database=_to_replace(debts, "database"),
+            owed_to_pickle=_to_replace(debts, "pickle"),
+        )
+        journal.record_all(pair, done.after.everything)
+        return done
 
 
 def _to_replace(debts: Sequence[Debt], side: str) -> list[str]:

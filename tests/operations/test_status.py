@@ -216,4 +216,7 @@ def test_the_json_keys() -> None:
         "runs",
         "last_run",
         "pickle_dir",
+        "debts",
+        "owed_since",
+        "mismatches",
     ]

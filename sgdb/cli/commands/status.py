@@ -63,5 +63,9 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
         # A killed run cannot write down its end.
         ended = "at work or broken off" if last["status"] == "running" else last["status"]
         lines.append(("last run", f"{last['id']}, {last['kind']}, {ended}, {last['started_at']}"))
+    if result.debts:
+        lines.append(("owed", f"{result.debts} saves since {result.owed_since}: sgdb sync"))
+    if result.mismatches:
+        lines.append(("differ", f"{result.mismatches} values: sgdb query mismatches"))
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines
