@@ -14,7 +14,7 @@ from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
-from sgdb.database.access import check_ready
+from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.coverage import stored_games
 from sgdb.database.engine import make_engine, open_engine, transaction
 from sgdb.database.ids import SequenceIds
@@ -171,6 +171,7 @@ class PostgresStorage(BenchmarkStorage):
         if self._opened is not None and self._opened_by != os.getpid():
             self.close()
         if self._opened is None:
+            require_set_up(self._settings)
             engine = open_engine(self._settings, on_notice=log.info)
             event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
             try:
