@@ -64,8 +64,12 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
         ended = "at work or broken off" if last["status"] == "running" else last["status"]
         lines.append(("last run", f"{last['id']}, {last['kind']}, {ended}, {last['started_at']}"))
     if result.debts:
-        lines.append(("owed", f"{result.debts} saves since {result.owed_since}: sgdb sync"))
+        lines.append(("owed", f"{_count(result.debts, 'save')} since {result.owed_since}: sgdb sync"))
     if result.mismatches:
-        lines.append(("differ", f"{result.mismatches} values: sgdb query mismatches"))
+        lines.append(("differ", f"{_count(result.mismatches, 'value')}: sgdb query mismatches"))
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
