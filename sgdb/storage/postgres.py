@@ -8,7 +8,7 @@ import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import groupby
+from itertools import chain, groupby
 from typing import Any, TypeVar
 from weakref import WeakSet
 
@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.coverage import stored_games
-from sgdb.database.engine import make_engine, open_engine, transaction
+from sgdb.database.engine import database_url, make_engine, open_engine, transaction
 from sgdb.database.ids import SequenceIds
 from sgdb.database.intake import Intake
 from sgdb.database.locks import lock_bots_in_set, lock_set
@@ -29,7 +29,7 @@ from sgdb.pickles.seeds import regenerate
 from sgdb.records import BenchmarkData, BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
-from sgdb.storage.boards import first_games, require_drawable
+from sgdb.storage.boards import growth, require_drawable
 
 log = logging.getLogger(__name__)
 _BATCH = 1000
@@ -170,6 +170,9 @@ class PostgresStorage(BenchmarkStorage):
     def _engine(self) -> Engine:
         if self._opened is not None and self._opened_by != os.getpid():
             self.close()
+        # An embedded server that has been stopped meanwhile is started again; looking takes no time.
+        if self._opened is not None and self._settings.server_address is None:
+            database_url(self._settings, on_notice=log.info)
         if self._opened is None:
             require_set_up(self._settings)
             engine = open_engine(self._settings, on_notice=log.info)
@@ -230,25 +233,23 @@ class _Write:
         """Raises _WholeSetNeededError where the set would have to grow and `whole_set` does not allow it."""
         self._lock(whole_set)
         found = find_set(self._connection, self._config, self._base_seed)
-        if found is None and num_games is None:  # results only: a set that reaches to the last of them
-            num_games = 1 + max(rows[-1].game_id for rows in self._results.values())
-            games = list(first_games(self._config, self._base_seed, num_games))
-        set_id, declared = found or (None, 0)
+        set_id, stored_size = found or (None, 0)
         saved = find_saved_source(self._connection, set_id) if set_id is not None else None
-        new_games, missing = self._lacking(set_id, games)
-        grows = (num_games or 0) > declared or bool(new_games) or bool(len(missing))
-        if (found is None or saved is None or grows) and not whole_set:
+        declared = max(stored_size, num_games or 0)
+        given = _ids(games)
+        needed = IdRuns([pair for rows in self._results.values() for pair in _ids(rows).pairs()])
+        drawn: list[GameSnapshot] = []
+        if whole_set:
+            drawn, declared = self._drawn(set_id, declared, games, needed)
+        elif saved is None or declared > stored_size or self._lacks(set_id, given, needed):
             raise _WholeSetNeededError
-        if len(missing):
-            listed = [*games, *(read_games(self._connection, set_id) if set_id is not None else ())]
-            require_drawable(self._config, self._base_seed, listed, missing)
-        source = saved[0] if saved else make_saved_source(self._connection, self._ids, num_games or 0)
+        source = saved[0] if saved else make_saved_source(self._connection, self._ids, declared)
         contents = Contents(
             layout="C",
             config=self._config,
-            num_games=num_games or 0,
+            num_games=declared,
             base_seed=self._base_seed,
-            games=_ids(games),
+            games=given,
             results=tuple((bot, _ids(rows)) for bot, rows in self._results.items()),
         )
         intake = Intake(
@@ -256,16 +257,27 @@ class _Write:
         )
         intake.open()
         intake.add_games(_batches(games), len(games), intake.games)
-        if len(missing):
-            drawn = list(regenerate(self._config, self._base_seed, missing))
-            intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
+        intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
         rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
         intake.add_results(rows, sum(map(len, self._results.values())))
-        size = max(num_games or 0, saved[1] if saved else 0)
-        if saved != (source, size):
+        if saved != (source, declared):
             complete_source_file(
-                self._connection, source, benchmark_set_id=intake.set_id, contents={"num_games": size}
+                self._connection, source, benchmark_set_id=intake.set_id, contents={"num_games": declared}
             )
+
+    def _drawn(
+        self, set_id: int | None, declared: int, games: Sequence[GameSnapshot], needed: IdRuns
+    ) -> tuple[list[GameSnapshot], int]:
+        """The boards that the set lacks for these results, and the size that it then declares."""
+        stored = IdRuns() if set_id is None else stored_games(self._connection, set_id)
+        there = IdRuns([*_ids(games).pairs(), *stored.pairs()]).distinct()
+        missing, size = growth(there, declared, needed)
+        if not len(missing):
+            return [], size
+        # Boards that sgdb has drawn itself need no proof that they follow from the base seed.
+        unproven = () if set_id is None else read_games(self._connection, set_id, drawn=False)
+        require_drawable(self._config, self._base_seed, chain(games, unproven), missing)
+        return list(regenerate(self._config, self._base_seed, missing)), size
 
     def _lock(self, whole_set: bool) -> None:
         where = (self._connection, self._config, self._base_seed)
@@ -274,15 +286,13 @@ class _Write:
         else:
             lock_bots_in_set(*where, self._results, timeout=self._lock_timeout)
 
-    def _lacking(self, set_id: int | None, games: Sequence[GameSnapshot]) -> tuple[bool, IdRuns]:
-        """Whether any of the games is new to the set, and the games of results that are nowhere."""
-        given = _ids(games)
-        needed = IdRuns([pair for rows in self._results.values() for pair in _ids(rows).pairs()]).distinct()
-        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct().pairs()
-        stored = IdRuns()
-        if set_id is not None and wanted:
-            stored = stored_games(self._connection, set_id, wanted[0][0], wanted[-1][1])
-        return bool(len(given.minus(stored))), needed.minus(given).minus(stored)
+    def _lacks(self, set_id: int | None, given: IdRuns, needed: IdRuns) -> bool:
+        """Whether the set lacks any of these games."""
+        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct()
+        if set_id is None or not len(wanted):
+            return set_id is None
+        start, stop = wanted.pairs()[0][0], wanted.pairs()[-1][1]
+        return bool(len(wanted.minus(stored_games(self._connection, set_id, start, stop))))
 
 
 def _ids(rows: Sequence[GameSnapshot] | Sequence[BotPerformance]) -> IdRuns:

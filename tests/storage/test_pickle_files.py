@@ -67,9 +67,11 @@ def test_a_reopened_set(tmp_path: Path) -> None:
     loaded = storage.load_data()
     assert loaded is not None
     assert [game.game_id for game in loaded.games] == [0, 1, 2, 3, 4]
-    storage.save_results("B", [result("B", 4), result("B", 6)])
-    assert len(plain(path)["games"]) == 2
-    assert [game.game_id for game in storage.iter_games(3)] == [3, 4, 6]
+    storage.save_results("B", [result("B", 4)])
+    assert [game.game_id for game in plain(path)["games"]] == [0, 1]
+    storage.save_results("B", [result("B", 6)])
+    assert [game.game_id for game in plain(path)["games"]] == [0, 1, 5, 6]
+    assert [game.game_id for game in storage.iter_games(3)] == [3, 4, 5, 6]
 
 
 def test_a_save_that_changes_nothing_touches_nothing(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 from sgdb.operations.sync import SyncOptions, sync
 from sgdb.settings import Settings
 from sgdb.storage import BenchmarkStorage, PickleStorage, PostgresStorage
-from sgdb.storage.boards import first_games
 from sgdb.storage.journal import Journal
 from sgdb.testing.contract import CONFIG, result
+from sgdb.testing.data import first_games
 
 _GAMES = 12
 # Saves one bot's results, a few at a time, and says so on standard output after each call.
@@ -84,7 +84,7 @@ def test_different_bots_in_one_set(
         data = sides[side].load_data()
         assert data is not None
         assert data.results == {name: all_of(name) for name in names}
-        assert data.games == list(first_games(CONFIG, 42, _GAMES))
+        assert data.games == first_games(CONFIG, 42, _GAMES)
         sides[side].close()
 
 
