@@ -120,7 +120,7 @@ def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
         progress.notice(f"the journal cannot be read: {error.message}")
         return {}
     since = debts[0].since if debts else None
-    return {"debts": len(debts), "owed_since": since, "mismatches": len(mismatches)}
+    return {"debts": sum(debt.saves for debt in debts), "owed_since": since, "mismatches": len(mismatches)}
 
 
 def _look(connection: Connection, result: StatusResult) -> StatusResult:

@@ -26,6 +26,7 @@ from sgdb.errors import (
 )
 from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.breaker import breaker_of
 from sgdb.storage.journal import Debt, Journal, Note, Pair, UnwrittenNote
 from sgdb.storage.pickle_files import PickleStorage
 from sgdb.storage.reconcile import Reconciled, compare, reconcile
@@ -91,6 +92,8 @@ class DualStorage(BenchmarkStorage):
         self._share = share
         self._pickle_is_away = False
         self._has_met = False
+        # Paying reads both sides whole: what fails is not tried again with every call.
+        self._settling = breaker_of(f"debts of {self._pair.name}")
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -250,13 +253,19 @@ class DualStorage(BenchmarkStorage):
 
     def _settle(self) -> None:
         """Pays what is owed, if both sides are there. At first also what one side has never had."""
+        if self._has_met and not self._owes():
+            return
+        if not self._settling.allows():
+            return
         try:
             if not self._has_met:
                 self._meet()
             paid = self._owes() and settle(self._journal, self._pair, self._pickle, self._database)
         except (*_AWAY, InputRefusedError) as error:
+            self._settling.failed()
             log.debug("a debt stays unpaid: %s", error.message)
             return
+        self._settling.succeeded()
         if paid:
             log.warning("what was owed is made good: %s", self._pair.name)
 
@@ -300,9 +309,9 @@ class DualStorage(BenchmarkStorage):
         self._report(found)
 
     def _differences(self, bots: list[str] | None, start: int, stop: int) -> list[Difference]:
-        return compare(
-            self._pickle.load_part(bots, start, stop), self._database.load_part(bots, start, stop)
-        ).everything
+        # The database first: when it is away that is known at once.
+        database = self._database.load_part(bots, start, stop)
+        return compare(self._pickle.load_part(bots, start, stop), database).everything
 
     def _report(self, found: list[Difference]) -> None:
         if not found:

@@ -6,38 +6,27 @@ import logging
 import math
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import chain, groupby
-from typing import Any, TypeVar
+from itertools import groupby
+from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
-from sgdb.database.coverage import stored_games
 from sgdb.database.engine import database_url, make_engine, open_engine, transaction
-from sgdb.database.ids import SequenceIds
-from sgdb.database.intake import Intake
-from sgdb.database.locks import lock_bots_in_set, lock_set
-from sgdb.database.provenance import complete_source_file, find_saved_source, make_saved_source
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
 from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError
-from sgdb.pickles.seeds import regenerate
-from sgdb.records import BenchmarkData, BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
+from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
-from sgdb.storage.boards import growth, require_drawable
+from sgdb.storage.saving import Save, WholeSetNeededError
 
 log = logging.getLogger(__name__)
-_BATCH = 1000
-_Row = TypeVar("_Row")
-
-
-class _WholeSetNeededError(Exception):
-    """The set itself is to grow, which the lock of a few bots does not allow."""
 
 
 class PostgresStorage(BenchmarkStorage):
@@ -64,6 +53,7 @@ class PostgresStorage(BenchmarkStorage):
         self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
         self._opened: Engine | None = None
         self._opened_by = 0
+        self._opening = threading.Lock()
         self._sessions: WeakSet[Any] = WeakSet()
 
     # -- reading --------------------------------------------------------------------------------
@@ -128,11 +118,13 @@ class PostgresStorage(BenchmarkStorage):
 
         def write(whole_set: bool) -> None:
             with self._writing() as connection:
-                _Write(connection, self, results, self._lock_timeout).go(games, num_games, replace, whole_set)
+                Save(connection, self.config, self.base_seed, results, lock_timeout=self._lock_timeout).go(
+                    games, num_games, replace=replace, whole_set=whole_set
+                )
 
         try:
             retried(lambda: write(False), on_retry=log.info)
-        except _WholeSetNeededError:
+        except WholeSetNeededError:
             retried(lambda: write(True), on_retry=log.info)
 
     # -- connections ----------------------------------------------------------------------------
@@ -168,22 +160,26 @@ class PostgresStorage(BenchmarkStorage):
         return True
 
     def _engine(self) -> Engine:
-        if self._opened is not None and self._opened_by != os.getpid():
-            self.close()
-        # An embedded server that has been stopped meanwhile is started again; looking takes no time.
-        if self._opened is not None and self._settings.server_address is None:
-            database_url(self._settings, on_notice=log.info)
-        if self._opened is None:
-            require_set_up(self._settings)
-            engine = open_engine(self._settings, on_notice=log.info)
-            event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
-            try:
-                check_ready(engine)
-            except BaseException:
-                engine.dispose()
-                raise
-            self._opened, self._opened_by = engine, os.getpid()
-        return self._opened
+        with self._opening:
+            if self._opened is not None and self._opened_by != os.getpid():
+                self.close()
+            if self._opened is None:
+                self._opened, self._opened_by = self._open(), os.getpid()
+            elif self._settings.server_address is None:
+                # An embedded server that has been stopped meanwhile is started; looking takes no time.
+                database_url(self._settings, on_notice=log.info)
+            return self._opened
+
+    def _open(self) -> Engine:
+        require_set_up(self._settings)
+        engine = open_engine(self._settings, on_notice=log.info)
+        event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
+        try:
+            check_ready(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -209,99 +205,3 @@ class PostgresStorage(BenchmarkStorage):
         except DatabaseUnreachableError:
             self.close()
             raise
-
-
-class _Write:
-    """One saving call inside its transaction."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        storage: PostgresStorage,
-        results: Mapping[str, Sequence[BotPerformance]],
-        lock_timeout: float,
-    ) -> None:
-        self._connection = connection
-        self._config, self._base_seed = storage.config, storage.base_seed
-        self._results = results
-        self._lock_timeout = lock_timeout
-        self._ids = SequenceIds()
-
-    def go(
-        self, games: Sequence[GameSnapshot], num_games: int | None, replace: bool, whole_set: bool
-    ) -> None:
-        """Raises _WholeSetNeededError where the set would have to grow and `whole_set` does not allow it."""
-        self._lock(whole_set)
-        found = find_set(self._connection, self._config, self._base_seed)
-        set_id, stored_size = found or (None, 0)
-        saved = find_saved_source(self._connection, set_id) if set_id is not None else None
-        declared = max(stored_size, num_games or 0)
-        given = _ids(games)
-        needed = IdRuns([pair for rows in self._results.values() for pair in _ids(rows).pairs()])
-        drawn: list[GameSnapshot] = []
-        if whole_set:
-            drawn, declared = self._drawn(set_id, declared, games, needed)
-        elif saved is None or declared > stored_size or self._lacks(set_id, given, needed):
-            raise _WholeSetNeededError
-        source = saved[0] if saved else make_saved_source(self._connection, self._ids, declared)
-        contents = Contents(
-            layout="C",
-            config=self._config,
-            num_games=declared,
-            base_seed=self._base_seed,
-            games=given,
-            results=tuple((bot, _ids(rows)) for bot, rows in self._results.items()),
-        )
-        intake = Intake(
-            self._connection, self._ids, contents, lambda: source, replace=replace, called="given"
-        )
-        intake.open()
-        intake.add_games(_batches(games), len(games), intake.games)
-        intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
-        rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
-        intake.add_results(rows, sum(map(len, self._results.values())))
-        if saved != (source, declared):
-            complete_source_file(
-                self._connection, source, benchmark_set_id=intake.set_id, contents={"num_games": declared}
-            )
-
-    def _drawn(
-        self, set_id: int | None, declared: int, games: Sequence[GameSnapshot], needed: IdRuns
-    ) -> tuple[list[GameSnapshot], int]:
-        """The boards that the set lacks for these results, and the size that it then declares."""
-        stored = IdRuns() if set_id is None else stored_games(self._connection, set_id)
-        there = IdRuns([*_ids(games).pairs(), *stored.pairs()]).distinct()
-        missing, size = growth(there, declared, needed)
-        if not len(missing):
-            return [], size
-        # Boards that sgdb has drawn itself need no proof that they follow from the base seed.
-        unproven = () if set_id is None else read_games(self._connection, set_id, drawn=False)
-        require_drawable(self._config, self._base_seed, chain(games, unproven), missing)
-        return list(regenerate(self._config, self._base_seed, missing)), size
-
-    def _lock(self, whole_set: bool) -> None:
-        where = (self._connection, self._config, self._base_seed)
-        if whole_set:
-            lock_set(*where, timeout=self._lock_timeout)
-        else:
-            lock_bots_in_set(*where, self._results, timeout=self._lock_timeout)
-
-    def _lacks(self, set_id: int | None, given: IdRuns, needed: IdRuns) -> bool:
-        """Whether the set lacks any of these games."""
-        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct()
-        if set_id is None or not len(wanted):
-            return set_id is None
-        start, stop = wanted.pairs()[0][0], wanted.pairs()[-1][1]
-        return bool(len(wanted.minus(stored_games(self._connection, set_id, start, stop))))
-
-
-def _ids(rows: Sequence[GameSnapshot] | Sequence[BotPerformance]) -> IdRuns:
-    runs = IdRuns()
-    for row in rows:
-        runs.append(row.game_id)
-    return runs
-
-
-def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-    for at in range(0, len(rows), _BATCH):
-        yield list(rows[at : at + _BATCH])

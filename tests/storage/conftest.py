@@ -11,7 +11,7 @@ from sqlalchemy import make_url
 
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import DualStorage, PickleStorage, open_storage
-from sgdb.storage.breaker import _of_databases
+from sgdb.storage.breaker import _breakers
 from sgdb.storage.journal import Journal
 from sgdb.testing.contract import CONFIG
 from tests.storage.proxy import Proxy
@@ -66,7 +66,7 @@ def open_dual(dual_settings: Settings) -> Iterator[OpenDual]:
     yield storage
     for each in opened:
         each.close()
-    _of_databases.clear()
+    _breakers.clear()
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ def time_passes() -> Callable[[], None]:
     """Called, it ends the pauses of all circuit breakers, as waiting would."""
 
     def pass_time() -> None:
-        for breaker in _of_databases.values():
+        for breaker in _breakers.values():
             if breaker._open_until is not None:
                 breaker._open_until = 0.0
 

@@ -59,16 +59,35 @@ def test_a_note_at_work_is_no_debt_and_cannot_be_claimed(folder: Path) -> None:
     assert Journal(folder).owes(PAIR)
 
 
-def test_what_is_owed_is_told_as_it_was_noted(folder: Path) -> None:
-    """The side that lacks it and the reason, oldest first."""
+def test_an_outage_leaves_one_note(folder: Path) -> None:
+    """What one side lacks is put together: since the first call, for the reason of the last."""
     journal = Journal(folder)
-    for since in ("2026-02-01", "2026-01-01"):
-        with journal.note(Debt(PAIR, "pickle", since=since)) as note:
-            note.owe("database", f"away since {since}")
-    assert [(debt.since, debt.lacks, debt.reason) for debt in journal.debts()] == [
-        ("2026-01-01", "database", "away since 2026-01-01"),
-        ("2026-02-01", "database", "away since 2026-02-01"),
-    ]
+    for since, bots in (("2026-02-01", ("b",)), ("2026-01-01", ("a", "b")), ("2026-03-01", ())):
+        with journal.note(Debt(PAIR, "pickle", since=since, replace=bots)) as note:
+            note.owe("database", f"away at {since}")
+    (debt,) = journal.debts()
+    assert (debt.lacks, debt.saves, debt.replace) == ("database", 3, ("a", "b"))
+    assert (debt.since, debt.reason) == ("2026-01-01", "away at 2026-03-01")
+    assert len(list((folder / "debts").glob("*.json"))) == 1
+
+
+def test_a_note_stays_for_itself_while_the_debt_is_being_paid(folder: Path) -> None:
+    """What comes in meanwhile is not removed with what is paid."""
+    journal = Journal(folder)
+    with journal.note(Debt(PAIR, "database")):
+        pass
+    with journal.claim(PAIR) as claimed, Journal(folder).note(Debt(PAIR, "database", since="2027")):
+        assert len(claimed) == 1
+    assert [debt.since for debt in journal.debts()] == ["2027"]
+
+
+def test_both_sides_may_owe(folder: Path) -> None:
+    """Oldest first."""
+    journal = Journal(folder)
+    for lacks, since in (("pickle", "2026-02-01"), ("database", "2026-01-01")):
+        with journal.note(Debt(PAIR, lacks, since=since)):
+            pass
+    assert [debt.lacks for debt in journal.debts()] == ["database", "pickle"]
 
 
 def test_a_claim_that_fails_keeps_the_debts(folder: Path) -> None:
