@@ -18,6 +18,7 @@ from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
 from sgdb.cli.commands.status import status
+from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
 from sgdb.cli.options import path_of
 from sgdb.cli.output import Output
@@ -43,6 +44,7 @@ app.command()(verify)
 app.command()(rollback)
 app.add_typer(query, name="query")
 app.command()(export)
+app.command()(sync)
 app.add_typer(server, name="server")
 app.command()(demo)
 

@@ -23,17 +23,22 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
-    if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
-        raise SchemaError(
-            f"there is no database yet (embedded server at {settings.home})",
-            hint="set it up with `sgdb init`",
-        )
+    require_set_up(settings)
     engine = open_engine(settings, on_notice=on_notice)
     try:
         retried(lambda: check_ready(engine), on_retry=on_notice)
         yield engine
     finally:
         engine.dispose()
+
+
+def require_set_up(settings: Settings) -> None:
+    """Raises SchemaError where an embedded server is to be used that has never been set up."""
+    if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
+        raise SchemaError(
+            f"there is no database yet (embedded server at {settings.home})",
+            hint="set it up with `sgdb init`",
+        )
 
 
 def check_ready(engine: Engine) -> None:

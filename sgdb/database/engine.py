@@ -19,6 +19,7 @@ from sgdb.settings import ServerAddress, Settings
 
 __all__ = [
     "ServerInfo",
+    "address_of",
     "database_url",
     "describe",
     "make_engine",
@@ -80,6 +81,12 @@ def database_url(settings: Settings, *, on_notice: Callable[[str], None] | None 
         if on_notice is not None:
             for notice in server.notices:
                 on_notice(notice)
+
+
+def address_of(settings: Settings) -> str:
+    """The settings' database in words, without a password, and without connecting or starting anything."""
+    address = settings.server_address
+    return f"embedded server in {settings.home}" if address is None else describe(_external_url(address))
 
 
 def _external_url(address: ServerAddress) -> URL:

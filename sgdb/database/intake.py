@@ -13,7 +13,7 @@ from itertools import islice
 from sqlalchemy import Connection
 
 from sgdb.database.bulk import copy_lines, json_cell
-from sgdb.database.compare import Difference, compare_game, compare_result
+from sgdb.database.compare import Difference, compare_game, compare_result, conflict
 from sgdb.database.ids import GameKeys, IdSource
 from sgdb.database.sets import (
     extend_set,
@@ -27,10 +27,8 @@ from sgdb.database.sets import (
     remove_results,
     stored_metadata,
 )
-from sgdb.errors import ConflictError
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
-_SHOWN_CONFLICTS = 5
 _ROWS_A_LINE = 25  # a row may be large, and a line is made in one piece
 _GAME_COLUMNS = ("id", "benchmark_set_id", "game_index", "board_state", "seed", "metadata", "source_file_id")
 _RESULT_COLUMNS = (
@@ -54,6 +52,7 @@ class Intake:
     `make_source` makes the row of source_files and returns its id; it is called at most once, when the
     first thing has to be written, so that a file that brings nothing new leaves no trace. With `replace`, a
     result of another value takes the stored one's place instead of being a conflict; boards never do.
+    `called` is what messages call the side that the rows come from.
     """
 
     def __init__(
@@ -64,12 +63,14 @@ class Intake:
         make_source: Callable[[], int],
         *,
         replace: bool = False,
+        called: str = "file",
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._contents = contents
         self._make_source = make_source
         self._replace = replace
+        self._called = called
         self._source: int | None = None
         self._bots: dict[str, int] = {}
         self._keys = GameKeys()
@@ -134,7 +135,7 @@ class Intake:
                 conflicts += compare_game(game, there)
                 tally.identical += 1
             if conflicts:
-                self._conflict(conflicts)
+                raise conflict(conflicts, "database", self._called)
             if missing:
                 self._copy_games([missing], len(missing), tally)
 
@@ -189,7 +190,7 @@ class Intake:
                 else:
                     self.results.identical += 1
             if conflicts and not self._replace:
-                self._conflict(conflicts)
+                raise conflict(conflicts, "database", self._called)
             if differing:
                 remove_results(self._connection, self.set_id, bot_id, [row.game_id for row in differing])
                 self.results.replaced += len(differing)
@@ -228,14 +229,6 @@ class Intake:
                         for row, row_id in zip(rows, islice(ids, len(rows)), strict=True)
                     ]
                 )
-
-    def _conflict(self, differences: list[Difference]) -> None:
-        shown = "; ".join(str(difference) for difference in differences[:_SHOWN_CONFLICTS])
-        more = len(differences) - _SHOWN_CONFLICTS
-        raise ConflictError(
-            f"the database holds other values: {shown}" + (f"; and {more} more" if more > 0 else ""),
-            hint="nothing was changed; `sgdb verify` on a file shows every difference",
-        )
 
 
 def _null(value: int | None) -> str:

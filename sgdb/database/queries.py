@@ -145,18 +145,3 @@ def results(
     )
     for row in streamed(connection, _in_order(query, start, stop)):
         yield dict(row._mapping)
-
-
-def bot_names(connection: Connection, set_id: int) -> list[str]:
-    """The bots that have results in the set."""
-    query = (
-        select(Bot.name)
-        .where(
-            select(GameResult.id)
-            .join(Game, Game.id == GameResult.game_id)
-            .where(GameResult.bot_id == Bot.id, Game.benchmark_set_id == set_id)
-            .exists()
-        )
-        .order_by(Bot.name)
-    )
-    return list(connection.execute(query).scalars())

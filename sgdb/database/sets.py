@@ -256,6 +256,21 @@ def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> d
     return {row.game_index: row.id for row in rows}
 
 
+def bots_with_results(connection: Connection, set_id: int) -> list[str]:
+    """The bots that have results in the set."""
+    query = (
+        select(Bot.name)
+        .where(
+            select(GameResult.id)
+            .join(Game, Game.id == GameResult.game_id)
+            .where(GameResult.bot_id == Bot.id, Game.benchmark_set_id == set_id)
+            .exists()
+        )
+        .order_by(Bot.name)
+    )
+    return list(connection.execute(query).scalars())
+
+
 class StoredSet(NamedTuple):
     """A benchmark_sets row with its config."""
 

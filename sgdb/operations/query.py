@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Any
@@ -16,11 +16,12 @@ from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
 from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
 from sgdb.database.provenance import RUNNING
-from sgdb.database.sets import describe_set, find_bots
+from sgdb.database.sets import bots_with_results, describe_set, find_bots
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.records import GameConfig
 from sgdb.settings import Settings
+from sgdb.storage.journal import Journal
 
 PERFORMANCE_FIELDS = (
     "bot", "benchmark_set_id", "num_rows", "num_cols", "num_colors", "base_seed", "games", "completed",
@@ -43,6 +44,10 @@ RUN_FIELDS = (
 RUN_FILE_FIELDS = (
     "id", "path", "status", "benchmark_set_id", "sha256", "size_bytes", "games_inserted", "games_regenerated",
     "results_inserted", "archived", "error", "notes",
+)  # fmt: skip
+MISMATCH_FIELDS = (
+    "pickle_file", "num_rows", "num_cols", "num_colors", "base_seed", "game_id", "bot", "field", "pickle",
+    "database", "found_at",
 )  # fmt: skip
 
 
@@ -174,13 +179,30 @@ def results(
     def rows() -> Iterator[dict[str, Any]]:
         with _reading(settings, progress) as connection:
             describe_set(connection, options.set_id)
-            names = queries.bot_names(connection, options.set_id)
+            names = bots_with_results(connection, options.set_id)
             if bot not in names:
                 raise _unknown_bot(bot, names, f" in set {options.set_id}")
             yield from queries.results(connection, options.set_id, bot, options.start, options.stop)
 
     _check_range(options)
     return _begun(rows())
+
+
+def mismatches(settings: Settings) -> list[dict[str, Any]]:
+    """The values that dual storages found to differ between pickle and database, with MISMATCH_FIELDS.
+
+    They stand in the journal, so no database is asked. Raises FileAccessError.
+    """
+    return [
+        {
+            "pickle_file": found.pair.pickle,
+            **asdict(found.pair.config),
+            "base_seed": found.pair.base_seed,
+            **found.difference._asdict(),
+            "found_at": found.found_at,
+        }
+        for found in Journal(settings.journal_folder).mismatches()
+    ]
 
 
 def _begun(rows: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:

@@ -22,10 +22,11 @@ from sgdb.database.provenance import RUNNING, RecordedFile, recorded_files, reco
 from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes
-from sgdb.errors import DatabaseMissingError, UnsupportedServerError
+from sgdb.errors import DatabaseMissingError, FileAccessError, UnsupportedServerError
 from sgdb.pickles.whereabouts import Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
+from sgdb.storage.journal import Journal
 
 _INIT = "sgdb init"
 _READY = "ready"
@@ -67,6 +68,8 @@ class StatusResult:
     `state` is "ready", or what keeps it from being so: "not set up", "stopped", "no database",
     "unsupported server", "no tables", "outdated" or "newer". `next_step` is the way out of that.
     `last_run["status"]` is as `sgdb query runs` tells it, and `broken_off` are the runs of that status.
+    `debts` are saves of dual storages that have not reached both sides, the oldest `owed_since`; `mismatches`
+    are values on which the two sides differ.
     """
 
     address: str
@@ -85,6 +88,9 @@ class StatusResult:
     pickle_dir: str | None = None
     broken_off: list[int] | None = None
     files: FilesStatus | None = None
+    debts: int = 0
+    owed_since: str | None = None
+    mismatches: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
@@ -107,6 +113,7 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
         next_step="sgdb server start",
         data_folder=str(embedded.data_folder) if embedded else None,
         pickle_dir=None if settings.pickle_dir is None else str(settings.pickle_dir),
+        **_journal(settings, progress),
     )
     if embedded is not None:
         found = embedded.status()
@@ -130,6 +137,18 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
         return replace(result, state="no database", next_step=_INIT)
     finally:
         engine.dispose()
+
+
+def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """What dual storages have left; a journal that cannot be read is told, and no reason to tell no more."""
+    journal = Journal(settings.journal_folder)
+    try:
+        debts, mismatches = journal.debts(), journal.mismatches()
+    except FileAccessError as error:
+        progress.notice(f"the journal cannot be read: {error.message}")
+        return {}
+    since = debts[0].since if debts else None
+    return {"debts": sum(debt.saves for debt in debts), "owed_since": since, "mismatches": len(mismatches)}
 
 
 def _look(connection: Connection, result: StatusResult) -> StatusResult:

@@ -32,6 +32,7 @@ from sgdb.operations.rollback import RollbackOptions, RollbackResult, rollback
 from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import GameConfig
 from sgdb.settings import Settings
+from sgdb.storage.postgres import PostgresStorage
 from tests.legacy import write_legacy
 from tests.steps import Listener, ask, count, database_state, migrate, tamper
 
@@ -443,6 +444,24 @@ def test_what_programs_have_stored_since_is_in_the_way(
     _save(engine, 1, remembers=False)  # a program that has not left word is taken to rely on everything
     with pytest.raises(DependentRowsError, match=r"what is in set 1 \(saved by a program\)"):
         _rollback(settings, larger.run_id)
+
+
+def test_what_a_program_was_told_is_saved_stays(settings: Settings, engine: Engine, folder: Path) -> None:
+    """It wrote nothing, since a file had brought the very same results. Files that came later can go."""
+    run = migrate(settings, write_legacy(folder / "a", num_games=10, bots=("A",)))
+    with PostgresStorage(settings, GameConfig(5, 5, 3), 42) as storage:
+        rows = storage.load_results("A")
+        storage.save_results("A", rows)
+        later = migrate(settings, write_legacy(folder / "b", num_games=20, bots=("A",)))
+        with pytest.raises(DependentRowsError, match=r"what is in set 1 \(saved by a program\)"):
+            _rollback(settings, run.run_id)
+        assert _rollback(settings).run_id == later.run_id
+        assert storage.load_results("A") == rows
+        storage.save_results("B", [rows[3]._replace(bot_name="B")])
+        migrate(settings, folder / "b")
+        assert _rollback(settings).removed["results"] == 10
+        assert storage.load_results("B") != []
+    assert verify(VerifyOptions(), settings).equal
 
 
 def test_a_programs_results_inherit_the_bot(settings: Settings, engine: Engine, folder: Path) -> None:

@@ -263,4 +263,7 @@ def test_the_json_keys() -> None:
         "pickle_dir",
         "broken_off",
         "files",
+        "debts",
+        "owed_since",
+        "mismatches",
     ]

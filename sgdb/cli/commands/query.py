@@ -219,6 +219,27 @@ def results(
         current.output.stream(format, operations.RESULT_FIELDS, rows)
 
 
+@query.command("mismatches")
+def mismatches(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
+    """Values that a pickle and the database have otherwise, as dual storages found them.
+
+    A row that one side lacks is a difference of the field "row". `sgdb sync` gives each side what only the
+    other has, compares anew, and keeps on record what still differs.
+    """
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    rows = operations.mismatches(current.settings())
+    if format is Format.TABLE:
+        columns = ("file", "config", "seed", "game_id", "bot", "field", "pickle", "database", "found_at")
+        shown = [{**_short(row), "file": row["pickle_file"].rpartition("/")[2]} for row in rows]
+        current.output.data(format, columns, shown, rows)
+    else:
+        current.output.data(format, operations.MISMATCH_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no differences are on record")
+
+
 def _some(rows: Iterable[dict[str, Any]], stop: int | None, message: Any) -> Iterator[dict[str, Any]]:
     """All rows if the user has set the end, otherwise the first few, with a word about the others."""
     if stop is not None:

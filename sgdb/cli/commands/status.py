@@ -95,5 +95,13 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
         }
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
         lines.append(("files", f"{files.recorded:,} migrated" + (f": {told}" if told else "")))
+    if result.debts:
+        lines.append(("owed", f"{_count(result.debts, 'save')} since {result.owed_since}: sgdb sync"))
+    if result.mismatches:
+        lines.append(("differ", f"{_count(result.mismatches, 'value')}: sgdb query mismatches"))
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"
