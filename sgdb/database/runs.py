@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -70,12 +71,14 @@ class RealRun:
         self._on_wait = on_wait
         self._on_retry = on_retry
         self._pending_id: int | None = None
+        self._started_at: datetime | None = None
 
     def id(self, connection: Connection) -> int:
         """The run's id."""
         run_id = self.committed_id or self._pending_id
         if run_id is None:
             run_id = self._pending_id = make_run(connection, self.ids, KIND, self._options)
+            self._started_at = connection.execute(select(Run.started_at).where(Run.id == run_id)).scalar_one()
             show_at_work(connection, run_id)  # before others can see the row
         return run_id
 
@@ -98,21 +101,20 @@ class RealRun:
         """One file's transaction. Raises BusyError when the run has been taken back."""
         self._pending_id = None
         with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._lock_timeout) as connection:
-            if self.committed_id is not None and not is_shown(connection, self.committed_id):
-                self._show_again(connection, self.committed_id)
+            if self.committed_id is not None:
+                self._go_on(connection, self.committed_id)
             yield connection
         self.committed_id = self.committed_id or self._pending_id
 
-    def _show_again(self, connection: Connection, run_id: int) -> None:
-        """On a new connection in place of one that was lost. Meanwhile the run seemed to be broken off."""
-        show_at_work(connection, run_id)
-        # Whoever takes the run back locks its row before looking whether it is at work.
-        row = connection.execute(
-            select(Run.status).where(Run.id == run_id).with_for_update(read=True)
-        ).first()
-        if row is None or row.status != RUNNING:
+    def _go_on(self, connection: Connection, run_id: int) -> None:
+        if not is_shown(connection, run_id):  # a new connection in place of one that was lost
+            show_at_work(connection, run_id)
+        # Whoever takes a run back locks its row before looking whether it is at work. Its number may be that
+        # of another run by now, if the database was put back to a backup.
+        own = (Run.id == run_id) & (Run.started_at == self._started_at) & (Run.status == RUNNING)
+        if connection.execute(select(Run.id).where(own).with_for_update(read=True)).first() is None:
             raise BusyError(
-                f"run {run_id} was taken back while its connection was lost",
+                f"run {run_id} was taken back, or the database put back to a backup, while it was at work",
                 hint="run the command again: it begins a run of its own",
             )
 

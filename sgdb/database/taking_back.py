@@ -89,7 +89,8 @@ def find_run(connection: Connection, run_id: int | None, *, lock: bool = False) 
         if run_id is None:
             return None
     query = select(Run.kind, Run.status).where(Run.id == run_id)
-    row = connection.execute(query.with_for_update() if lock else query).first()
+    # Without waiting: a run that has its row locked is at work, and waits for the locks that we hold.
+    row = connection.execute(query.with_for_update(nowait=True) if lock else query).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}", hint="list them with `sgdb query runs`")
     if row.kind != MIGRATION:

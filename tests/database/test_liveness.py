@@ -103,3 +103,17 @@ def test_a_run_that_was_taken_back_meanwhile_writes_nothing_more(engine: Engine,
         tamper(engine, "UPDATE runs SET status = 'rolled-back'")
         run.attempt(write)
     assert ask(engine, "SELECT status, finished_at FROM runs") == [("rolled-back", None)]
+
+
+@pytest.mark.parametrize(
+    "statement", ["DELETE FROM runs", "UPDATE runs SET started_at = started_at - interval '1 h'"]
+)
+def test_a_run_that_another_has_taken_the_place_of_stops(
+    engine: Engine, elsewhere: Engine, statement: str
+) -> None:
+    """After the database was put back to a backup, its number is unknown or that of another run."""
+    run = _run(elsewhere)
+    with pytest.raises(BusyError, match="put back to a backup"), run.whole():
+        run.attempt(run.id)
+        tamper(engine, statement)
+        run.attempt(lambda _: pytest.fail("the run goes on"))

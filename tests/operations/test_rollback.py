@@ -47,6 +47,14 @@ def folder(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.fixture
+def elsewhere(engine: Engine) -> Iterator[Engine]:
+    """Another program on the same database."""
+    elsewhere = make_engine(engine.url)
+    yield elsewhere
+    elsewhere.dispose()
+
+
 def _rollback(
     settings: Settings, run_id: int | None = None, progress: Listener | None = None, **options: Any
 ) -> RollbackResult:
@@ -549,6 +557,22 @@ def test_a_run_at_work_is_left_alone(settings: Settings, engine: Engine, folder:
     assert _rollback(settings).run_id == run.run_id
 
 
+def test_a_run_that_comes_back_to_life_is_left_alone(
+    settings: Settings, engine: Engine, elsewhere: Engine, folder: Path
+) -> None:
+    """It seemed to be broken off, has found a new connection meanwhile, and waits for the same locks."""
+    migrate(settings, write_legacy(folder / "a"))
+    tamper(engine, "UPDATE runs SET status = 'running', finished_at = NULL")
+    with elsewhere.connect() as other:
+
+        def go_on() -> None:
+            other.execute(text("SELECT FROM runs FOR SHARE"))
+
+        with pytest.raises(BusyError):
+            _rollback(settings, progress=Listener(on_start=go_on))
+    assert count(engine, "games") == 10
+
+
 def test_a_run_that_broke_off_can_be_taken_back(settings: Settings, engine: Engine, folder: Path) -> None:
     """What it committed before it was killed goes, and its record says that it never ended."""
     migrate(settings, write_legacy(folder / "a"))
@@ -583,14 +607,6 @@ def test_a_dry_run_says_the_same_and_touches_nothing(
     assert {**dry.to_json(), "dry_run": None, "rollback_run_id": None, "seconds": None} == {
         **real.to_json(), "dry_run": None, "rollback_run_id": None, "seconds": None,
     }  # fmt: skip
-
-
-@pytest.fixture
-def elsewhere(engine: Engine) -> Iterator[Engine]:
-    """Another program on the same database."""
-    elsewhere = make_engine(engine.url)
-    yield elsewhere
-    elsewhere.dispose()
 
 
 def _impatient(settings: Settings) -> Settings:
