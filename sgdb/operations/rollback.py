@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -238,12 +239,12 @@ class _Originals:
         """Writes stored originals, each whole and on disk before the next."""
         folder = self._options.originals
         written: dict[int, _Original] = {}
-        taken: dict[Path, str] = {}
+        taken: set[Path] = set()
         for file in files:
             assert folder is not None
             assert file.archive_id is not None
             path = _free_path(folder, file, taken)
-            taken[path] = file.sha256
+            taken.add(path)
             if not self._options.dry_run and not _holds(path, file.sha256):
                 make_folder(folder)
                 with atomic_file(path, overwrite=False) as out:
@@ -261,15 +262,12 @@ def _holds(path: Path, sha256: str) -> bool:
     return look_for(path, sha256).whereabouts is Whereabouts.UNCHANGED
 
 
-def _free_path(folder: Path, file: FileToTakeBack, taken: dict[Path, str]) -> Path:
+def _free_path(folder: Path, file: FileToTakeBack, taken: set[Path]) -> Path:
     """Where a file's original goes: under its own name, where another has that with a piece of its hash in
     front. Raises AlreadyExistsError."""
     name = recorded_path(file.path).name
     for path in (folder / name, folder / f"{file.sha256[:8]}.{name}"):
-        if path in taken:
-            if taken[path] == file.sha256:
-                return path
-        elif not path.exists() or _holds(path, file.sha256):
+        if path not in taken and (not os.path.lexists(path) or _holds(path, file.sha256)):
             return path
     raise AlreadyExistsError(
         f"{path} exists already, with other bytes; nothing was changed",

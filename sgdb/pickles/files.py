@@ -106,7 +106,7 @@ class FileSource:
             descriptor = os.open(
                 self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             )
-        except (FileNotFoundError, NotADirectoryError, ValueError):  # a path with a NUL is a ValueError
+        except (FileNotFoundError, ValueError):  # a path with a NUL is a ValueError
             raise NotFoundError(f"no such file: {self.path}", hint="check the path") from None
         except OSError as error:
             raise FileAccessError(

@@ -37,7 +37,8 @@ def look_for(
     """Looks for the file with this SHA-256 at `path`. Where the `size` in bytes is known and another one, it
     is not read. Never raises for what is wrong with the file."""
     try:
-        if size is not None and path.stat().st_size != size:
+        there = path.stat().st_size
+        if size is not None and there != size:
             return Found(Whereabouts.CHANGED)
         found = hash_file(path, on_bytes)
     except (FileNotFoundError, NotADirectoryError, NotFoundError, ValueError):

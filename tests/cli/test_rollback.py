@@ -75,7 +75,21 @@ def test_a_table_for_people_and_what_comes_next_on_stderr(sgdb_process: Process,
     )
     again = sgdb_process("rollback", "--yes")
     assert (again.returncode, again.stdout) == (0, "")
-    assert again.stderr.startswith("nothing to take back")
+    assert again.stderr.startswith("nothing to take back: no run")
+
+
+def test_what_stays_and_what_there_is_nothing_of_is_said(sgdb_process: Process, folder: Path) -> None:
+    """A bot that others use, and a run that only refused files."""
+    bad = write_legacy(folder / "bad.pkl", spoil_bytes=lambda raw: raw[:-1])
+    assert sgdb_process("migrate-pickles", bad).returncode == 4
+    assert sgdb_process("migrate-pickles", write_legacy(folder / "3.pkl", bots=("A",))).returncode == 0
+    done = sgdb_process("rollback", "2", "--yes")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "nothing to take back: run 2 brought nothing\n"
+    done = sgdb_process("rollback", "1", "--yes")
+    assert done.returncode == 0
+    assert "kept, because others use them: 1 bots, 1 board configs" in done.stderr
+    assert sgdb_process("verify").returncode == 0
 
 
 @pytest.mark.parametrize("format", ["csv", "markdown"])
