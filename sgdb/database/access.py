@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
+from sgdb.database.retry import retried
 from sgdb.database.revisions import require_current
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import SchemaError
@@ -18,20 +19,26 @@ from sgdb.settings import Settings
 def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = None) -> Iterator[Engine]:
     """An engine on the settings' database, whose server and schema are what this program needs.
 
+    A server that is starting, or has no free connection, is asked again for a while, and `on_notice` is told.
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
+    require_set_up(settings)
+    engine = open_engine(settings, on_notice=on_notice)
+    try:
+        retried(lambda: check_ready(engine), on_retry=on_notice)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def require_set_up(settings: Settings) -> None:
+    """Raises SchemaError where an embedded server is to be used that has never been set up."""
     if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
         raise SchemaError(
             f"there is no database yet (embedded server at {settings.home})",
             hint="set it up with `sgdb init`",
         )
-    engine = open_engine(settings, on_notice=on_notice)
-    try:
-        check_ready(engine)
-        yield engine
-    finally:
-        engine.dispose()
 
 
 def check_ready(engine: Engine) -> None:

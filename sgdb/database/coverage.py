@@ -45,7 +45,7 @@ def saved_games(connection: Connection, set_id: int) -> IdRuns:
     saved = find_saved_source(connection, set_id)
     if saved is None:
         return IdRuns()
-    return _game_runs(connection, (Game.benchmark_set_id == set_id) & (Game.source_file_id == saved[0]))
+    return brought_games(connection, set_id, saved[0])
 
 
 def regenerated_games(connection: Connection, set_id: int) -> IdRuns:
@@ -64,8 +64,19 @@ def saved_results(connection: Connection, set_id: int) -> dict[str, IdRuns]:
     saved = find_saved_source(connection, set_id)
     if saved is None:
         return {}
-    of_programs = GameResult.source_file_id == saved[0]
-    return _result_runs(connection, (Game.benchmark_set_id == set_id) & of_programs)
+    return brought_results(connection, set_id, saved[0])
+
+
+def brought_games(connection: Connection, set_id: int, source_id: int) -> IdRuns:
+    """The indexes of the set's games that one file brought, and that are still there."""
+    return _game_runs(connection, (Game.benchmark_set_id == set_id) & (Game.source_file_id == source_id))
+
+
+def brought_results(connection: Connection, set_id: int, source_id: int) -> dict[str, IdRuns]:
+    """The indexes of the games for which one file brought each bot's results that are still there."""
+    return _result_runs(
+        connection, (Game.benchmark_set_id == set_id) & (GameResult.source_file_id == source_id)
+    )
 
 
 def _result_runs(connection: Connection, wanted: ColumnElement[bool]) -> dict[str, IdRuns]:

@@ -30,6 +30,7 @@ __all__ = [
     "transaction",
     "translate",
     "translated_errors",
+    "undo",
 ]
 
 DRIVER = "postgresql+psycopg2"
@@ -167,6 +168,13 @@ def transaction(
                     {"wait": str(_milliseconds(lock_timeout))},
                 )
             yield connection
+
+
+def undo(connection: Connection) -> None:
+    """Takes back all that the transaction has done; the block around it then ends without an error."""
+    ours = connection.get_transaction()
+    assert ours is not None
+    ours.rollback()
 
 
 def _milliseconds(seconds: float) -> int:

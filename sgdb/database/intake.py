@@ -79,7 +79,7 @@ class Intake:
         self.results = Tally()
         self.set_id = 0
         self.is_new = False
-        self.extended = False
+        self.extended_from: int | None = None  # the size that the set declared before, where it was raised
 
     @property
     def source(self) -> int:
@@ -91,7 +91,7 @@ class Intake:
     @property
     def wrote(self) -> bool:
         """Whether anything was changed."""
-        return self.extended or self._source is not None
+        return self.extended_from is not None or self._source is not None
 
     def open(self) -> None:
         """Finds or makes the set and the bots. Raises ConflictError."""
@@ -111,7 +111,7 @@ class Intake:
             self.set_id, declared = found
             if contents.num_games > declared:
                 extend_set(self._connection, self.set_id, contents.num_games)
-                self.extended = True
+                self.extended_from = declared
         names = [key for key, _ in contents.results]
         self._bots = find_bots(self._connection, names)
         new = [name for name in names if name not in self._bots]

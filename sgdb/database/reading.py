@@ -33,9 +33,15 @@ def within(query: Select[Any], start: int | None, stop: int | None) -> Select[An
 
 
 def read_games(
-    connection: Connection, set_id: int, start: int | None = None, stop: int | None = None
+    connection: Connection,
+    set_id: int,
+    start: int | None = None,
+    stop: int | None = None,
+    *,
+    drawn: bool = True,
 ) -> Iterator[GameSnapshot]:
-    """The set's games by index, from `start` up to but without `stop`."""
+    """The set's games by index, from `start` up to but without `stop`; without those whose board sgdb has
+    drawn from the seed, if `drawn` is False."""
     query = (
         select(
             Game.id,
@@ -48,6 +54,8 @@ def read_games(
         .where(Game.benchmark_set_id == set_id)
         .order_by(Game.game_index)
     )
+    if not drawn:
+        query = query.where(Game.metadata_["origin"].astext.is_distinct_from("regenerated"))
     for row in streamed(connection, within(query, start, stop)):
         yield StoredGame(*row).snapshot
 

@@ -29,8 +29,9 @@ class BenchmarkStorage(ABC):
     not listed. What else a legacy record carried comes and goes in `metadata`, as `sgdb.pickles.attributes`
     describes; a board's origin is no part of a record.
 
-    *Boards follow from seeds.* Results may name games that the set does not list, as long as its listed
-    games are those of the base seed: the boards are drawn then, and are among the games ever after.
+    *Boards follow from seeds.* Results may name games that the set does not have, as long as its games are
+    those of the base seed: the boards are drawn then. A set that has to reach further for it gets every game
+    up to the last, and declares as many; without a set one is made.
 
     *Company.* A storage may be used by several threads at once, and any number of storages in any number of
     processes may hold the same set: of calls that save at the same time, each keeps the promises above.
@@ -113,7 +114,7 @@ class BenchmarkStorage(ABC):
     def save_results(
         self, bot_name: str, results: Iterable[BotPerformance], *, replace: bool = False
     ) -> None:
-        """Adds one bot's results. Where there is no set yet, one is made that reaches to the last game."""
+        """Adds one bot's results; the set grows where it has to."""
         rows = checked_results(bot_name, results)
         if rows:
             self.store((), {bot_name: rows}, None, replace=replace)

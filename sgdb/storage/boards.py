@@ -25,9 +25,22 @@ def require_drawable(
     check_reproducible(config, base_seed, known, missing)
 
 
-def first_games(config: GameConfig, base_seed: int, count: int) -> Iterator[GameSnapshot]:
-    """The first `count` games of a base seed. Raises as `require_drawable`."""
-    wanted = IdRuns([(0, count)])
-    require_drawable(config, base_seed, (), wanted)
-    for game in regenerate(config, base_seed, wanted):
+def growth(there: IdRuns, declared: int, needed: IdRuns) -> tuple[IdRuns, int]:
+    """The games that a set lacks for results on the games `needed`, and the size that it declares with them.
+
+    A game in a gap is added alone; a set that has to reach further gets every game up to the last. It then
+    declares as many, unless it declares more already.
+    """
+    new = needed.minus(there)
+    if not len(new):
+        return new, declared
+    last = max(stop for _, stop in new.pairs())
+    end = max((stop for _, stop in there.pairs()), default=0)
+    reached = IdRuns([*new.pairs(), *([(end, last)] if last > end else [])]).distinct()
+    return reached, max(declared, last) if last > end else declared
+
+
+def draw_games(config: GameConfig, base_seed: int, missing: IdRuns) -> Iterator[GameSnapshot]:
+    """The boards of these games, as records. To be called after `require_drawable`."""
+    for game in regenerate(config, base_seed, missing):
         yield game._replace(metadata=None)

@@ -64,9 +64,9 @@ class CircuitBreaker:
             return is_news
 
 
-_of_databases: defaultdict[str, CircuitBreaker] = defaultdict(CircuitBreaker)
+_breakers: defaultdict[str, CircuitBreaker] = defaultdict(CircuitBreaker)
 
 
-def breaker_of(address: str) -> CircuitBreaker:
-    """The one breaker that this process has for a database: what one storage learns, all know."""
-    return _of_databases[address]
+def breaker_of(name: str) -> CircuitBreaker:
+    """The one breaker that this process has under a name: what one storage learns, all know."""
+    return _breakers[name]

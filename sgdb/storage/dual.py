@@ -26,9 +26,10 @@ from sgdb.errors import (
 )
 from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.breaker import breaker_of
 from sgdb.storage.journal import Debt, Journal, Note, Pair, UnwrittenNote
 from sgdb.storage.pickle_files import PickleStorage
-from sgdb.storage.reconcile import compare, reconcile
+from sgdb.storage.reconcile import Reconciled, compare, reconcile
 
 log = logging.getLogger(__name__)
 Validation = Literal["off", "warn", "strict"]
@@ -91,6 +92,8 @@ class DualStorage(BenchmarkStorage):
         self._share = share
         self._pickle_is_away = False
         self._has_met = False
+        # Paying reads both sides whole: what fails is not tried again with every call.
+        self._settling = breaker_of(f"debts of {self._pair.name}")
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -186,14 +189,13 @@ class DualStorage(BenchmarkStorage):
                     side.store(games, results, num_games, replace=replace)
                 except SgdbError as error:
                     is_saved = side is self._secondary and not failures
-                    if not isinstance(error, self._absences(side)) and not (
-                        is_saved and isinstance(error, ConflictError)
-                    ):
+                    if isinstance(error, self._absences(side)):
+                        self._went_away(side, error)
+                    elif not (is_saved and isinstance(error, ConflictError)):
                         if not is_saved:
                             note.settle()
                         raise
                     failures[side.kind] = error
-                    self._went_away(side, error)
                 else:
                     self._is_there(side)
             if len(failures) == 2:
@@ -251,15 +253,21 @@ class DualStorage(BenchmarkStorage):
 
     def _settle(self) -> None:
         """Pays what is owed, if both sides are there. At first also what one side has never had."""
+        if self._has_met and not self._owes():
+            return
+        if not self._settling.allows():
+            return
         try:
             if not self._has_met:
                 self._meet()
-            paid = settle(self._journal, self._pair, self._pickle, self._database) if self._owes() else 0
+            paid = self._owes() and settle(self._journal, self._pair, self._pickle, self._database)
         except (*_AWAY, InputRefusedError) as error:
+            self._settling.failed()
             log.debug("a debt stays unpaid: %s", error.message)
             return
+        self._settling.succeeded()
         if paid:
-            log.warning("pickle and database of %s are level again", self._pair.name)
+            log.warning("what was owed is made good: %s", self._pair.name)
 
     def _meet(self) -> None:
         """Notes a debt where one side has the set and the other has never heard of it."""
@@ -301,9 +309,9 @@ class DualStorage(BenchmarkStorage):
         self._report(found)
 
     def _differences(self, bots: list[str] | None, start: int, stop: int) -> list[Difference]:
-        return compare(
-            self._pickle.load_part(bots, start, stop), self._database.load_part(bots, start, stop)
-        ).everything
+        # The database first: when it is away that is known at once.
+        database = self._database.load_part(bots, start, stop)
+        return compare(self._pickle.load_part(bots, start, stop), database).everything
 
     def _report(self, found: list[Difference]) -> None:
         if not found:
@@ -322,22 +330,25 @@ class DualStorage(BenchmarkStorage):
         log.warning("%s; %s", message, hint)
 
 
-def settle(journal: Journal, pair: Pair, pickle: BenchmarkStorage, database: BenchmarkStorage) -> int:
-    """Pays the debts of one pair; returns how many.
+def settle(
+    journal: Journal, pair: Pair, pickle: BenchmarkStorage, database: BenchmarkStorage, *, even: bool = False
+) -> Reconciled | None:
+    """Pays the debts of one pair; None where there are none to be had, unless it is to be done `even` so.
 
     Each side gets what only the other has; both are read again; what still differs is recorded in the
     journal. The notes are removed at the end. Raises as the two storages do, and then they stay.
     """
     with journal.claim(pair) as debts:
-        if debts:
-            done = reconcile(
-                pickle,
-                database,
-                owed_to_database=_to_replace(debts, "database"),
-                owed_to_pickle=_to_replace(debts, "pickle"),
-            )
-            journal.record_all(pair, done.after.everything)
-        return len(debts)
+        if not debts and not even:
+            return None
+        done = reconcile(
+            pickle,
+            database,
+            owed_to_database=_to_replace(debts, "database"),
+            owed_to_pickle=_to_replace(debts, "pickle"),
+        )
+        journal.record_all(pair, done.after.everything)
+        return done
 
 
 def _to_replace(debts: Sequence[Debt], side: str) -> list[str]:

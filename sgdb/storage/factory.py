@@ -79,7 +79,7 @@ def dual_storage(
     address = address_of(settings)
     database = GuardedDatabase(
         PostgresStorage(settings, pickle.config, pickle.base_seed, lock_timeout=_DUAL_LOCK_TIMEOUT),
-        breaker_of(address),
+        breaker_of(f"database {address}"),
         seconds=settings.connect_timeout,
     )
     if primary not in ("pickle", "database"):

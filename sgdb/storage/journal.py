@@ -4,6 +4,8 @@
                                      begins and removed when both have it, so that no moment of death loses
                                      the debt
     JOURNAL/debts/PAIR-UNIQUE.lock   held while the call is at work: the note of a live call is no debt
+    JOURNAL/debts/PAIR-SIDE.json     what one side lacks, of all calls that are over: an outage leaves one
+                                     note, not one a call
     JOURNAL/mismatches/PAIR.json     values that the two sides have otherwise
 
 PAIR is config, base seed and a hash of where the two sides are, as in `5x7x3-42-0c9a1f44`. Every file is
@@ -56,10 +58,11 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Debt:
-    """One saving call that has to be made good.
+    """Saving calls that have to be made good.
 
-    `lacks` is the side that does not have it, "database" or "pickle"; `replace` are the bots whose results
-    were to take the place of stored ones; `since` is ISO 8601.
+    `lacks` is the side that does not have them, "database" or "pickle"; `replace` are the bots whose results
+    were to take the place of stored ones; `since` (the first of them) is ISO 8601; `saves` is their number,
+    `reason` and `by` are those of the last.
     """
 
     pair: Pair
@@ -68,6 +71,18 @@ class Debt:
     replace: tuple[str, ...] = ()
     since: str = field(default_factory=_now)
     by: str = field(default_factory=lambda: f"process {os.getpid()} on {socket.gethostname()}")
+    saves: int = 1
+
+    def after(self, earlier: Debt | None) -> Debt:
+        """This debt together with an earlier one of the same side."""
+        if earlier is None:
+            return self
+        return replace(
+            self,
+            replace=tuple(sorted({*earlier.replace, *self.replace})),
+            since=min(earlier.since, self.since),
+            saves=earlier.saves + self.saves,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +99,17 @@ class Note:
 
     def __init__(self, path: Path, debt: Debt) -> None:
         self._path = path
-        self._debt = debt
+        self.debt: Debt | None = debt
 
     def owe(self, lacks: str, reason: str) -> None:
         """The call is over, and one side does not have it."""
-        self._debt = replace(self._debt, lacks=lacks, reason=reason)
-        _write_debt(self._path, self._debt)
+        assert self.debt is not None
+        self.debt = replace(self.debt, lacks=lacks, reason=reason)
+        _write_debt(self._path, self.debt)
 
     def settle(self) -> None:
         """Nothing is owed."""
+        self.debt = None
         self._path.unlink(missing_ok=True)
 
 
@@ -129,13 +146,26 @@ class Journal:
         path = self._debts / f"{debt.pair.name}-{secrets.token_hex(8)}.json"
         with _locked(path):
             _write_debt(path, debt)
-            yield Note(path, debt)
+            note = Note(path, debt)
+            try:
+                yield note
+            finally:
+                if note.debt is not None:
+                    self._put_together(path, note.debt)
+
+    def _put_together(self, path: Path, debt: Debt) -> None:
+        """Adds a call's note to that of its side, unless somebody is at work on that one."""
+        together = self._debts / f"{debt.pair.name}-{debt.lacks}.json"
+        with _locked(together, wait=False, is_unique=False) as is_free:
+            if is_free:
+                _write_debt(together, debt.after(_read_debt(together)))
+                path.unlink(missing_ok=True)
 
     def debts(self) -> list[Debt]:
         """All that is owed, oldest first; what is at work in a live process is not."""
         found = []
         for path in _notes(self._debts, ""):
-            with _locked(path, wait=False) as is_free:
+            with _locked(path, wait=False, is_unique=_is_unique(path)) as is_free:
                 debt = _read_debt(path) if is_free else None
             if debt is not None:
                 found.append(debt)
@@ -152,7 +182,7 @@ class Journal:
         claimed: dict[Path, Debt] = {}
         with ExitStack() as locks:
             for path in _notes(self._debts, pair.name):
-                if locks.enter_context(_locked(path, wait=False)):
+                if locks.enter_context(_locked(path, wait=False, is_unique=_is_unique(path))):
                     debt = _read_debt(path)
                     if debt is not None and debt.pair == pair:
                         claimed[path] = debt
@@ -215,6 +245,10 @@ def _notes(folder: Path, prefix: str) -> Iterator[Path]:
     for name in names:
         if name.startswith(prefix) and name.endswith(".json"):
             yield folder / name
+
+
+def _is_unique(path: Path) -> bool:
+    return not path.stem.endswith(("-database", "-pickle"))
 
 
 @contextmanager

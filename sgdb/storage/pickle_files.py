@@ -23,7 +23,7 @@ from sgdb.pickles.legacy import Games, LegacyFile, Results
 from sgdb.pickles.writer import write_pickle
 from sgdb.records import BenchmarkData, BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.storage.base import BenchmarkStorage
-from sgdb.storage.boards import first_games, require_drawable
+from sgdb.storage.boards import draw_games, growth, require_drawable
 from sgdb.storage.differences import require_equal_games, require_equal_results
 
 _Results = dict[str, list[BotPerformance]]
@@ -193,11 +193,7 @@ class PickleStorage(BenchmarkStorage):
     ) -> _Held:
         """What the file is to hold. Raises ConflictError, and LayoutError for boards that nothing tells."""
         if held is None:
-            if num_games is None:  # results only: a set that reaches to the last of them
-                num_games = 1 + max(rows[-1].game_id for rows in results.values())
-                games = list(first_games(self.config, self.base_seed, num_games))
-            empty = Contents("C", self.config, num_games, self.base_seed, IdRuns())
-            held = _Held(empty, [], {}, [])
+            held = _Held(Contents("C", self.config, 0, self.base_seed, IdRuns()), [], {}, [])
         listed = {game.game_id: game for game in held.games}
         drawn = {game.game_id: game for game in held.drawn}
         require_equal_games(games, listed | drawn, "file")
@@ -208,14 +204,16 @@ class PickleStorage(BenchmarkStorage):
                 require_equal_results(bot, rows, there, "file")
             there.update((row.game_id, row) for row in rows)
         listed.update((game.game_id, game) for game in games)
-        unlisted = _ids({game_id for rows in merged.values() for game_id in rows} - listed.keys())
-        require_drawable(self.config, self.base_seed, listed.values(), unlisted.minus(_ids(drawn)))
+        missing, size = growth(
+            _ids({*listed, *drawn}),
+            max(held.contents.num_games, num_games or 0),
+            _ids({row.game_id for rows in results.values() for row in rows}),
+        )
+        require_drawable(self.config, self.base_seed, listed.values(), missing)
+        listed.update((game.game_id, game) for game in draw_games(self.config, self.base_seed, missing))
+        layout = "B" if held.contents.layout == "B" else "C"
         return _Held(
-            replace(
-                held.contents,
-                layout="B" if held.contents.layout == "B" else "C",
-                num_games=max(held.contents.num_games, num_games or 0),
-            ),
+            replace(held.contents, layout=layout, num_games=size),
             list(listed.values()),
             {bot: list(rows.values()) for bot, rows in merged.items()},
             [game for game in held.drawn if game.game_id not in listed],

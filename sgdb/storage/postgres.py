@@ -6,38 +6,27 @@ import logging
 import math
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import groupby
-from typing import Any, TypeVar
+from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
-from sgdb.database.access import check_ready
-from sgdb.database.coverage import stored_games
-from sgdb.database.engine import make_engine, open_engine, transaction
-from sgdb.database.ids import SequenceIds
-from sgdb.database.intake import Intake
-from sgdb.database.locks import lock_bots_in_set, lock_set
-from sgdb.database.provenance import complete_source_file, find_saved_source, make_saved_source
+from sgdb.database.access import check_ready, require_set_up
+from sgdb.database.engine import database_url, make_engine, open_engine, transaction
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
 from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError
-from sgdb.pickles.seeds import regenerate
-from sgdb.records import BenchmarkData, BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
+from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
-from sgdb.storage.boards import first_games, require_drawable
+from sgdb.storage.saving import Save, WholeSetNeededError
 
 log = logging.getLogger(__name__)
-_BATCH = 1000
-_Row = TypeVar("_Row")
-
-
-class _WholeSetNeededError(Exception):
-    """The set itself is to grow, which the lock of a few bots does not allow."""
 
 
 class PostgresStorage(BenchmarkStorage):
@@ -64,6 +53,7 @@ class PostgresStorage(BenchmarkStorage):
         self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
         self._opened: Engine | None = None
         self._opened_by = 0
+        self._opening = threading.Lock()
         self._sessions: WeakSet[Any] = WeakSet()
 
     # -- reading --------------------------------------------------------------------------------
@@ -128,11 +118,13 @@ class PostgresStorage(BenchmarkStorage):
 
         def write(whole_set: bool) -> None:
             with self._writing() as connection:
-                _Write(connection, self, results, self._lock_timeout).go(games, num_games, replace, whole_set)
+                Save(connection, self.config, self.base_seed, results, lock_timeout=self._lock_timeout).go(
+                    games, num_games, replace=replace, whole_set=whole_set
+                )
 
         try:
             retried(lambda: write(False), on_retry=log.info)
-        except _WholeSetNeededError:
+        except WholeSetNeededError:
             retried(lambda: write(True), on_retry=log.info)
 
     # -- connections ----------------------------------------------------------------------------
@@ -168,18 +160,26 @@ class PostgresStorage(BenchmarkStorage):
         return True
 
     def _engine(self) -> Engine:
-        if self._opened is not None and self._opened_by != os.getpid():
-            self.close()
-        if self._opened is None:
-            engine = open_engine(self._settings, on_notice=log.info)
-            event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
-            try:
-                check_ready(engine)
-            except BaseException:
-                engine.dispose()
-                raise
-            self._opened, self._opened_by = engine, os.getpid()
-        return self._opened
+        with self._opening:
+            if self._opened is not None and self._opened_by != os.getpid():
+                self.close()
+            if self._opened is None:
+                self._opened, self._opened_by = self._open(), os.getpid()
+            elif self._settings.server_address is None:
+                # An embedded server that has been stopped meanwhile is started; looking takes no time.
+                database_url(self._settings, on_notice=log.info)
+            return self._opened
+
+    def _open(self) -> Engine:
+        require_set_up(self._settings)
+        engine = open_engine(self._settings, on_notice=log.info)
+        event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
+        try:
+            check_ready(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
@@ -205,92 +205,3 @@ class PostgresStorage(BenchmarkStorage):
         except DatabaseUnreachableError:
             self.close()
             raise
-
-
-class _Write:
-    """One saving call inside its transaction."""
-
-    def __init__(
-        self,
-        connection: Connection,
-        storage: PostgresStorage,
-        results: Mapping[str, Sequence[BotPerformance]],
-        lock_timeout: float,
-    ) -> None:
-        self._connection = connection
-        self._config, self._base_seed = storage.config, storage.base_seed
-        self._results = results
-        self._lock_timeout = lock_timeout
-        self._ids = SequenceIds()
-
-    def go(
-        self, games: Sequence[GameSnapshot], num_games: int | None, replace: bool, whole_set: bool
-    ) -> None:
-        """Raises _WholeSetNeededError where the set would have to grow and `whole_set` does not allow it."""
-        self._lock(whole_set)
-        found = find_set(self._connection, self._config, self._base_seed)
-        if found is None and num_games is None:  # results only: a set that reaches to the last of them
-            num_games = 1 + max(rows[-1].game_id for rows in self._results.values())
-            games = list(first_games(self._config, self._base_seed, num_games))
-        set_id, declared = found or (None, 0)
-        saved = find_saved_source(self._connection, set_id) if set_id is not None else None
-        new_games, missing = self._lacking(set_id, games)
-        grows = (num_games or 0) > declared or bool(new_games) or bool(len(missing))
-        if (found is None or saved is None or grows) and not whole_set:
-            raise _WholeSetNeededError
-        if len(missing):
-            listed = [*games, *(read_games(self._connection, set_id) if set_id is not None else ())]
-            require_drawable(self._config, self._base_seed, listed, missing)
-        source = saved[0] if saved else make_saved_source(self._connection, self._ids, num_games or 0)
-        contents = Contents(
-            layout="C",
-            config=self._config,
-            num_games=num_games or 0,
-            base_seed=self._base_seed,
-            games=_ids(games),
-            results=tuple((bot, _ids(rows)) for bot, rows in self._results.items()),
-        )
-        intake = Intake(
-            self._connection, self._ids, contents, lambda: source, replace=replace, called="given"
-        )
-        intake.open()
-        intake.add_games(_batches(games), len(games), intake.games)
-        if len(missing):
-            drawn = list(regenerate(self._config, self._base_seed, missing))
-            intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
-        rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
-        intake.add_results(rows, sum(map(len, self._results.values())))
-        size = max(num_games or 0, saved[1] if saved else 0)
-        if saved != (source, size):
-            complete_source_file(
-                self._connection, source, benchmark_set_id=intake.set_id, contents={"num_games": size}
-            )
-
-    def _lock(self, whole_set: bool) -> None:
-        where = (self._connection, self._config, self._base_seed)
-        if whole_set:
-            lock_set(*where, timeout=self._lock_timeout)
-        else:
-            lock_bots_in_set(*where, self._results, timeout=self._lock_timeout)
-
-    def _lacking(self, set_id: int | None, games: Sequence[GameSnapshot]) -> tuple[bool, IdRuns]:
-        """Whether any of the games is new to the set, and the games of results that are nowhere."""
-        given = _ids(games)
-        needed = IdRuns([pair for rows in self._results.values() for pair in _ids(rows).pairs()]).distinct()
-        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct().pairs()
-        stored = IdRuns()
-        if set_id is not None and wanted:
-            stored = stored_games(self._connection, set_id, wanted[0][0], wanted[-1][1])
-        return bool(len(given.minus(stored))), needed.minus(given).minus(stored)
-
-
-def _ids(rows: Sequence[GameSnapshot] | Sequence[BotPerformance]) -> IdRuns:
-    runs = IdRuns()
-    for row in rows:
-        runs.append(row.game_id)
-    return runs
-
-
-def _batches(rows: Sequence[_Row]) -> Iterator[list[_Row]]:
-    for at in range(0, len(rows), _BATCH):
-        yield list(rows[at : at + _BATCH])

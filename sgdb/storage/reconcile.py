@@ -125,7 +125,8 @@ def reconcile(
     of what was there, and did not reach that side. Raises as saving and loading do; whatever had been given
     by then is right, and the rest is given by the next call.
     """
-    before = compare(pickle.load_data(), database.load_data())
+    in_database = database.load_data()  # first: when it is away that is known at once
+    before = compare(pickle.load_data(), in_database)
     _give(database, before.only_pickle)
     _give(pickle, before.only_database)
     for bots, source, target in (

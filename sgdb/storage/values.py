@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import operator
+import typing
 from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -23,13 +24,14 @@ _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 def checked_games(config: GameConfig, games: Iterable[GameSnapshot]) -> list[GameSnapshot]:
     """The games by id, each once. Raises ValueRefusedError naming game, field and value."""
-    return _in_order((_game(config, game) for game in games), "")
+    return _in_order((_game(config, _of_kind(game, GameSnapshot, "")) for game in games), "")
 
 
 def checked_results(bot: str, rows: Iterable[BotPerformance]) -> list[BotPerformance]:
     """One bot's results by game id, each once. Raises ValueRefusedError naming bot, game, field and value."""
     _require_name(bot, f"bot {bot!a:.80}")
-    return _in_order((_result(bot, row) for row in rows), f"bot {bot!a:.80}, ")
+    where = f"bot {bot!a:.80}, "
+    return _in_order((_result(bot, _of_kind(row, BotPerformance, where)) for row in rows), where)
 
 
 def checked_num_games(value: object) -> int:
@@ -57,6 +59,13 @@ def is_sound(bot: str, row: BotPerformance) -> bool:
         return False
 
 
+def _of_kind(row: Any, kind: type[_Row], where: str) -> _Row:
+    """A row that has what this kind of record has; whose class it is does not matter."""
+    if not all(hasattr(row, name) for name in kind._fields if name != "metadata"):
+        raise ValueRefusedError(f"{where}{row!a:.80} is no {kind.__name__}")
+    return typing.cast("_Row", row)
+
+
 def _in_order(rows: Iterable[_Row], where: str) -> list[_Row]:
     found: dict[int, _Row] = {}
     for row in rows:
@@ -72,7 +81,7 @@ def _game(config: GameConfig, game: GameSnapshot) -> GameSnapshot:
     seed = game.seed
     if seed is not None:
         seed = _whole(seed, -INT64 - 1, INT64, f"{where}, field seed")
-    kept = _metadata(game.metadata, ("attributes", "board_type"), where)
+    kept = _metadata(getattr(game, "metadata", None), ("attributes", "board_type"), where)
     return GameSnapshot(game_id, _board(config, game.board, f"{where}, field board"), seed, kept)
 
 
@@ -130,11 +139,12 @@ def _metadata(value: Any, known: tuple[str, ...], where: str) -> dict[str, Any] 
             "metadata['attributes'], by name"
         )
     found = value.get("attributes", {})
-    if (
-        not isinstance(found, dict)
-        or attributes.further([(name, attributes.from_json(item)) for name, item in found.items()], where)
-        != found
-    ):
+    try:
+        plain = [(name, attributes.from_json(item)) for name, item in found.items()]
+        is_stored_form = attributes.further(plain, where) == found
+    except (AttributeError, TypeError, ValueError):
+        is_stored_form = False
+    if not is_stored_form:
         raise ValueRefusedError(f"{where}, field metadata: {found!a:.80} is not in the form that is stored")
     kinds = ("tuple of tuples", "tuple of lists", "list of tuples", None)
     if value.get("board_type") not in kinds:

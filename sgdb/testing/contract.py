@@ -15,8 +15,7 @@ from sgdb.errors import ConflictError, LayoutError, UsageError, ValueRefusedErro
 from sgdb.game.boards import board_json, draw_board
 from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
-from sgdb.storage.boards import first_games
-from sgdb.testing.data import benchmark_data
+from sgdb.testing.data import benchmark_data, first_games
 
 OpenStorage = Callable[[GameConfig, int], BenchmarkStorage]
 CONFIG = GameConfig(2, 3, 4)
@@ -37,7 +36,7 @@ def result(bot: str, game_id: int, tiles: int = 4, **changes: Any) -> BotPerform
 def whole(base_seed: int, bots: tuple[str, ...] = ("A", "B"), games: int = 4) -> BenchmarkData:
     """A set in which each bot has played every game."""
     return BenchmarkData(
-        list(first_games(CONFIG, base_seed, games)),
+        first_games(CONFIG, base_seed, games),
         {bot: [result(bot, game_id) for game_id in range(games)] for bot in bots},
         CONFIG,
         games,
@@ -172,20 +171,32 @@ class StorageContract:
         assert not storage.data_exists()
         storage.save_results("A", [result("A", 3), result("A", 1)])
         assert storage.load_data() == BenchmarkData(
-            list(first_games(CONFIG, seed, 4)), {"A": [result("A", 1), result("A", 3)]}, CONFIG, 4, seed
+            first_games(CONFIG, seed, 4), {"A": [result("A", 1), result("A", 3)]}, CONFIG, 4, seed
         )
 
-    def test_results_of_games_that_are_not_listed(self, open_storage: OpenStorage, seed: int) -> None:
-        """Their boards are drawn, and are among the games ever after; the declared size stays."""
+    def test_results_beyond_the_set(self, open_storage: OpenStorage, seed: int) -> None:
+        """The set grows to the last of them, every board drawn; a set that declares more stays as it is."""
         storage = open_storage(CONFIG, seed)
-        storage.save_data(whole(seed, games=2))
+        storage.save_data(whole(seed, bots=("A",), games=2))
         storage.save_results("A", [result("A", 5)])
-        drawn = list(first_games(CONFIG, seed, 6))
+        drawn = first_games(CONFIG, seed, 6)
+        rows = [result("A", game_id) for game_id in (0, 1, 5)]
+        assert storage.load_data() == BenchmarkData(drawn, {"A": rows}, CONFIG, 6, seed)
+        storage.save_data(BenchmarkData([], {}, CONFIG, 20, seed))
+        storage.save_results("B", [result("B", 6)])
         loaded = storage.load_data()
         assert loaded is not None
-        assert loaded.games == [drawn[0], drawn[1], drawn[5]]
-        assert loaded.num_games == 2
-        assert [row.game_id for row in loaded.results["A"]] == [0, 1, 5]
+        assert (len(loaded.games), loaded.num_games) == (7, 20)
+
+    def test_a_gap_is_filled_by_what_is_needed(self, open_storage: OpenStorage, seed: int) -> None:
+        """A game that the set lacks in its middle comes alone, and the declared size stays."""
+        storage = open_storage(CONFIG, seed)
+        drawn = first_games(CONFIG, seed, 6)
+        storage.save_data(BenchmarkData([drawn[0], drawn[5]], {}, CONFIG, 3, seed))
+        storage.save_results("A", [result("A", 2)])
+        loaded = storage.load_data()
+        assert loaded is not None
+        assert (loaded.games, loaded.num_games) == ([drawn[0], drawn[2], drawn[5]], 3)
 
     def test_boards_that_do_not_follow(self, open_storage: OpenStorage, seed: int) -> None:
         """Boards of other seeds are kept as they are; results of unlisted games are refused then."""
@@ -307,7 +318,7 @@ class StorageContract:
         storage.save_data(data)
         loaded = storage.load_data()
         assert loaded is not None
-        assert loaded.games == list(first_games(CONFIG, seed, 2))
+        assert loaded.games == first_games(CONFIG, seed, 2)
         assert loaded.results["A"][1] == result("A", 1, moves_made=1)
         assert type(loaded.results["A"][1].moves_made) is int
 
@@ -330,7 +341,7 @@ class StorageContract:
         assert loaded.results == {
             f"bot {n}": [result(f"bot {n}", at, tiles=n) for at in range(3)] for n in range(6)
         }
-        assert loaded.games == list(first_games(CONFIG, seed, 3))
+        assert loaded.games == first_games(CONFIG, seed, 3)
 
     def test_readers_beside_a_writer(self, open_storage: OpenStorage, seed: int) -> None:
         """Whoever reads while another saves sees a state between two saves."""

@@ -7,8 +7,8 @@ from typing import Any
 from hypothesis import strategies as st
 
 from sgdb.pickles import attributes
-from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
-from sgdb.storage.boards import first_games
+from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot, IdRuns
+from sgdb.storage.boards import draw_games
 
 _INT32 = 2**31 - 1
 # Whatever PostgreSQL can hold: no NUL, no half of a surrogate pair.
@@ -26,6 +26,11 @@ _PLAIN = st.recursive(
     ),
     max_leaves=5,
 )
+
+
+def first_games(config: GameConfig, base_seed: int, count: int) -> list[GameSnapshot]:
+    """The first `count` games of a base seed."""
+    return list(draw_games(config, base_seed, IdRuns([(0, count)])))
 
 
 @st.composite
@@ -65,7 +70,7 @@ def benchmark_data(
     All data of one config and base seed agree on their boards.
     """
     count = draw(st.integers(0, most_games))
-    games: list[GameSnapshot] = list(first_games(config, base_seed, count)) if count else []
+    games = first_games(config, base_seed, count)
     bots = draw(st.sets(_NAMES, max_size=3))
     results = {bot: draw(performances(bot, [game.game_id for game in games])) for bot in sorted(bots)}
     return BenchmarkData(
