@@ -1,12 +1,14 @@
 """A PostgreSQL server that is a child of the test, so that killing it is real, and its death is seen.
 
-Nothing is made cheaper than on a user's machine: what is committed is on disk (`fsync`, full pages in the
-log). Only the search for files to sync after a crash is left to the operating system.
+It is set up as on a user's machine: what is committed is on disk (`fsync`, full pages in the log). The disk
+itself may be memory, which is as good: what a killed process has written is the kernel's, and is not lost.
 """
 
 from __future__ import annotations
 
+import os
 import secrets
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -26,10 +28,11 @@ from sgdb.database.schema import upgrade
 from sgdb.database.server_account import ServerAccount
 from sgdb.settings import Settings, load_settings
 from tests.cli.conftest import clean_environment
-from tests.steps import until
+from tests.steps import ask, until
 
-SETTINGS = {"fsync": "on", "full_page_writes": "on", "recovery_init_sync_method": "syncfs"}
+SETTINGS = {"fsync": "on", "full_page_writes": "on"}
 PORT = 5432
+_PLENTY_BYTES = 2 << 30
 TEMPLATE = "survival_template"
 
 
@@ -119,6 +122,16 @@ class ChildServer:
         finally:
             engine.dispose()
 
+    def wait_until_alone(self) -> None:
+        """Waits until nobody else is connected: the session of a killed command goes when its last statement
+        ends."""
+        others = (
+            "SELECT 1 FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()"
+        )
+        engine = create_engine(self.url("postgres"))
+        until(lambda: not ask(engine, others))
+        engine.dispose()
+
     @contextmanager
     def database(self, template: str = TEMPLATE) -> Iterator[URL]:
         """A copy of a database, gone afterwards. A few milliseconds."""
@@ -128,7 +141,7 @@ class ChildServer:
             yield self.url(name)
         finally:
             self.restart()
-            self.run(f"DROP DATABASE {name} WITH (FORCE)")
+            self.run(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _running(self) -> subprocess.Popen[bytes]:
         assert self.process is not None, "the server is not running"
@@ -167,10 +180,19 @@ def settings_for(url: URL) -> Settings:
 
 
 @contextmanager
+def short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for a socket; in memory where there is plenty."""
+    memory = Path("/dev/shm")
+    is_plenty = os.access(memory, os.W_OK) and shutil.disk_usage(memory).free > _PLENTY_BYTES
+    with tempfile.TemporaryDirectory(prefix="sgdb-s-", dir=memory if is_plenty else None) as name:
+        yield Path(name)
+
+
+@contextmanager
 def new_server() -> Iterator[ChildServer]:
     """A running server with sgdb's tables in the database `TEMPLATE`."""
-    with tempfile.TemporaryDirectory(prefix="sgdb-s-") as name:
-        server = make_server(Path(name))
+    with short_folder() as folder:
+        server = make_server(folder)
         server.start()
         try:
             server.run(f"CREATE DATABASE {TEMPLATE} ENCODING 'UTF8' TEMPLATE template0")

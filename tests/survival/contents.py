@@ -32,7 +32,7 @@ _QUERIES = {
         LEFT JOIN source_files f ON f.id = r.source_file_id""",
     "source_files": f"""
         SELECT f.path, f.sha256, f.size_bytes, f.status, f.error, {_SET}, a.sha256, f.contents,
-            f.counts, f.notes
+            f.counts #- '{{extended,benchmark_set_id}}', f.notes
         FROM source_files f LEFT JOIN benchmark_sets b ON b.id = f.benchmark_set_id
         LEFT JOIN game_configs c ON c.id = b.config_id LEFT JOIN archives a ON a.id = f.archive_id""",
     "archives": """
@@ -45,15 +45,20 @@ _QUERIES = {
     "training_sessions": "SELECT count(*) FROM training_sessions",
 }
 
+_LONG = ("games", "game_results")  # told apart by a digest, the others line by line
+
 Contents = dict[str, tuple[Any, ...]]
 
 
 def contents(engine: Engine) -> Contents:
-    """Of each table the number of rows and a digest of what they say, all at the same moment."""
+    """What each table says, all at the same moment."""
     found: Contents = {}
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         for table, query in _QUERIES.items():
-            lines = "string_agg(q::text, '; ' ORDER BY q::text)"
-            digest = f"SELECT count(*), md5(coalesce({lines}, '')) FROM ({query}) q"
-            found[table] = tuple(connection.execute(text(digest)).one())
+            line = 'q::text COLLATE "C"'
+            if table in _LONG:
+                said = f"count(*), md5(coalesce(string_agg(q::text, '; ' ORDER BY {line}), ''))"
+            else:
+                said = f"coalesce(array_agg(q::text ORDER BY {line}), '{{}}')"
+            found[table] = tuple(connection.execute(text(f"SELECT {said} FROM ({query}) q")).one())
     return found

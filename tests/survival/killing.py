@@ -17,7 +17,6 @@ from sqlalchemy import URL, Engine
 
 from sgdb.database.engine import make_engine
 from tests.preloaded import Command
-from tests.steps import ask, until
 from tests.survival.child_server import TEMPLATE, ChildServer
 
 # Rounds of each long test, in place of the number that stands there.
@@ -26,8 +25,8 @@ _PART = 25  # rounds in one test: few enough to be spread over processes
 # What a command may say on stderr. The one line that is not ours libpq prints, before a driver could stop it,
 # when a server says its last words together with its first.
 _SAID = re.compile(
-    r"error: |  next: |  because: |note: |skipped: |files: |games: |results: |next: |schema: |created |\d+ of \d+ |"
-    "FATAL:  terminating connection due to unexpected postmaster exit$"
+    r"(error|  next|  because|next|note|skipped|files|files written to .*|games|results): |created |"
+    r"\d+ of \d+ |FATAL:  terminating connection due to unexpected postmaster exit$"
 )
 _TRIES = 10  # for a round whose command was faster than the blow
 
@@ -127,9 +126,9 @@ def survivors(
                 if not blow.has_hit(ended):
                     duration *= 0.9
                     continue
+                server.wait_until_alone()
                 engine = make_engine(url)
                 try:
-                    _settle(engine)
                     yield Survivor(url, engine, ended)
                 finally:
                     engine.dispose()
@@ -147,10 +146,3 @@ def _undisturbed(server: ChildServer, start: Callable[[URL], Command], template:
         ended = command.end()
         assert ended.returncode in (0, 1), ended
         return seconds
-
-
-def _settle(engine: Engine) -> None:
-    """Waits until the server has noticed the death of the command, whose last statement it may still be
-    working on."""
-    others = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    until(lambda: not ask(engine, others))
