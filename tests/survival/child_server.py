@@ -122,6 +122,19 @@ class ChildServer:
         finally:
             engine.dispose()
 
+    @contextmanager
+    def template(self, name: str) -> Iterator[URL]:
+        """A new database with sgdb's tables, to be filled in the block and copied afterwards."""
+        self.run(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
+        yield self.url(name)
+        # A server logs a sequence's next values ahead of time, and a copy is taken to have done so, too: after
+        # a crash it would give out the same values again. A sequence that has been set logs anew.
+        engine = make_engine(self.url(name))
+        sequences = "SELECT setval(seqrelid::regclass, nextval(seqrelid::regclass)) FROM pg_sequence"
+        with engine.begin() as connection:
+            connection.execute(text(sequences))
+        engine.dispose()
+
     def wait_until_alone(self) -> None:
         """Waits until nobody else is connected: the session of a killed command goes when its last statement
         ends."""

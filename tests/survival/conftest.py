@@ -9,7 +9,7 @@ import pytest
 
 from tests.legacy import write_legacy
 from tests.steps import migrate
-from tests.survival.child_server import TEMPLATE, ChildServer, new_server, settings_for
+from tests.survival.child_server import ChildServer, new_server, settings_for
 
 DAMAGED = "5.pkl"
 MIGRATED = "survival_migrated"
@@ -45,8 +45,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def _migrated(_child_server: ChildServer, folder: Path) -> str:
-    _child_server.run(f"CREATE DATABASE {MIGRATED} TEMPLATE {TEMPLATE}")
-    migrate(settings_for(_child_server.url(MIGRATED)), folder)
+    with _child_server.template(MIGRATED) as url:
+        migrate(settings_for(url), folder)
     return MIGRATED
 
 
