@@ -127,8 +127,8 @@ class ChildServer:
         """A new database with sgdb's tables, to be filled in the block and copied afterwards."""
         self.run(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
         yield self.url(name)
-        # A server logs a sequence's next values ahead of time, and a copy is taken to have done so, too: after
-        # a crash it would give out the same values again. A sequence that has been set logs anew.
+        # A server logs a sequence's next values ahead of time, and believes that it has done so for a copy,
+        # too: after a crash that gives out the same values again. A sequence that has been set logs anew.
         engine = make_engine(self.url(name))
         sequences = "SELECT setval(seqrelid::regclass, nextval(seqrelid::regclass)) FROM pg_sequence"
         with engine.begin() as connection:
