@@ -103,6 +103,9 @@ class FileSource:
     def hold(self) -> Iterator[Source]:
         """This very file for several readings, whatever takes its name meanwhile. Raises like `open`."""
         try:
+            # Looked at first, because opening alone does something to a pipe or a device.
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise NotAPickleError("not a regular file")
             descriptor = os.open(
                 self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             )
