@@ -263,8 +263,9 @@ class LegacyFile:
         self, wanted: set[str | None], findings: Notes, on_bytes: Callable[[int], object] | None = None
     ) -> Iterator[Games | Results]:
         contents, lists = self.contents, self._structure.lists
-        games = GameRows(contents.config, dict(contents.config_extra), findings)
-        results = {key: ResultRows(key, contents.config, findings) for key, _ in contents.results}
+        room = attributes.Room(self.size)
+        games = GameRows(contents.config, dict(contents.config_extra), findings, room)
+        results = {key: ResultRows(key, contents.config, findings, room) for key, _ in contents.results}
         repeats: dict[str | None, _Repeats] = {key: _Repeats(runs) for key, runs in contents.results}
         repeats[None] = _Repeats(contents.games)
         for batch in self._batches(on_bytes):
