@@ -236,7 +236,7 @@ _PLACES = [
         ("after-numbers", benchmark(games=sequence(number(1)) + b"(" + game() + b"e"), _ROWS, "games last"),
         ("mixed", benchmark(games=sequence(game(), result())), "games and results in one list", "both"),
         ("swapped", benchmark(games=sequence(result())), "games holds results", "results for games"),
-        ("games-for-results", benchmark(results=mapping(text("b"), sequence(game()))), "holds games", "swapped"),
+        ("results", benchmark(results=mapping(text("b"), sequence(game()))), "holds games", "no results"),
         ("in-the-config", benchmark(config=config(x=sequence(game()))), _PLACE, "games in the config"),
         ("in-a-game", benchmark(games=sequence(game(x=sequence(game(1))))), _PLACE, "games in a game"),
         ("for-a-board", benchmark(games=sequence(game(board=sequence(game(1))))), _PLACE, "for a board"),
