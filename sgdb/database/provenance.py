@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -177,6 +177,12 @@ def sources(
         )
         for row in connection.execute(query)
     ]
+
+
+def taken_paths(connection: Connection, paths: Collection[str]) -> set[str]:
+    """Those of these paths, as recorded, from which files were taken."""
+    query = select(SourceFile.path).where(SourceFile.status.in_(_TAKEN), SourceFile.path.in_(paths))
+    return set(connection.execute(query).scalars())
 
 
 def set_ids(connection: Connection) -> list[int]:
