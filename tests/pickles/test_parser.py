@@ -255,16 +255,6 @@ def test_other_protocols_are_refused_by_name(protocol: int) -> None:
 # -- damaged streams ----------------------------------------------------------------------------------
 
 
-def test_every_truncation_is_refused() -> None:
-    """A file cut off anywhere is damaged, not smaller."""
-    for protocol in (2, 4):
-        raw = dump(benchmark(num_games=3), protocol)
-        for length in range(len(raw)):
-            for accelerate in (True, False):
-                with pytest.raises(InputRefusedError):
-                    parsed_somehow(raw[:length], accelerate=accelerate)
-
-
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
