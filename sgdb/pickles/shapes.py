@@ -103,7 +103,7 @@ class _Learned:
         self.shape = shape
         self.pattern = pattern
         self.memos = memos
-        self.texts = tuple(texts)
+        self.texts = dict(texts)  # by their place among the row's memo entries
         self._slots = slots  # a reader of a column (callable) or, as a one-tuple, a constant
         self._match = re.compile(pattern, re.DOTALL).match
         # Rows tried at a time. What follows an odd board has been matched in vain, so there it shrinks to
@@ -151,7 +151,7 @@ class ShapeBook:
         self._attempts = 0
         self._rows = 0
         # What the skipped rows would have put into the memo: (first index, end, entries a row, texts).
-        self._runs: list[tuple[int, int, int, tuple[tuple[int, str], ...]]] = []
+        self._runs: list[tuple[int, int, int, Mapping[int, str]]] = []
 
     def recall(self, index: int) -> str | None:
         """The text with this memo index, if a row read here stored one."""
@@ -159,8 +159,7 @@ class ShapeBook:
         if at < 0 or index >= self._runs[at][1]:
             return None
         first, _, stride, texts = self._runs[at]
-        offset = (index - first) % stride
-        return next((text for place, text in texts if place == offset), None)
+        return texts.get((index - first) % stride)
 
     def read(
         self, buf: bytes, start: int, pos: int, limit: int, memo: Mapping[int, Any], memo_size: int

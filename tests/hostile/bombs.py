@@ -5,6 +5,7 @@ from __future__ import annotations
 from sgdb.errors import DamagedPickleError, LayoutError, UnsafePickleError, ValueRefusedError
 from tests.hostile.cases import (
     CONFIG,
+    PERFORMANCE,
     SNAPSHOT,
     Case,
     benchmark,
@@ -106,6 +107,16 @@ def _odd_boards(count: int) -> bytes:
     return attributes(table=table, games=sequence(*rows), config=config(1, 6), base_seed=number(1))
 
 
+def _recalled_texts(texts: int, reads: int) -> bytes:
+    """Rows of many texts that look alike, so that they are read in one step, and reads of one of them."""
+    keys = sequence(PERFORMANCE + b"\x94", *(text(f"k{i}") + b"\x94" for i in range(texts + 1)))
+    row = b"".join(recall(i + 1) + b"\x8c\x00\x94" for i in range(texts)) + recall(texts + 1) + b"K\x01"
+    rows = sequence(*[recall(0) + b")\x81}(" + row + b"ub"] * 5)
+    last = recall(1 + texts + 1 + 5 * texts - 2)
+    results = mapping(text("b"), rows)
+    return attributes(keys=keys, games=b"]", results=results, reads=sequence(*[last] * reads))
+
+
 _TEXT = text("t" * 300_000) + b"\x94"
 _A_GAME = named(MODULES["A"], "GameSnapshot")
 
@@ -135,6 +146,8 @@ _WORK = [
         LayoutError, "has a config", "records that a table of them cannot tell apart: quadratic to look up"),
     Case("odd-boards", stream(_odd_boards(8000)), ValueRefusedError, "a class where plain data is expected",
         "rows that fit a pattern up to the last byte"),
+    Case("texts-read-back", stream(_recalled_texts(6000, 60_000)), ValueRefusedError,
+        "field game_id is missing", "texts looked for among thousands, thousands of times"),
     Case("text-in-every-row",
         stream(_results(result(note=_TEXT), *(result(i, note=recall(0)) for i in range(1, 300)))),
         ValueRefusedError, "hold more text than a file of this size accounts for",
