@@ -44,6 +44,7 @@ _MAX_MEMO_REMEMBERING = 3_000_000
 _FREE_SHARED = 250_000
 _SHARED_PER_BYTE = 8
 _MAX_STATES = 64  # different states of configs that are looked for again
+_MAX_STATE = 100_000  # values in one of them
 _MAX_HELD = 2_000_000  # plain values alive between two batches of rows
 _MAX_HELD_REMEMBERING = 6_000_000
 _MAX_STACK = 200_000
@@ -254,9 +255,12 @@ class PickleParser:
     def _hold(self, count: int, pos: int) -> None:
         self._held += count
         if self._held + self._kept > (_MAX_HELD_REMEMBERING if self._remember else _MAX_HELD):
-            raise LayoutError(
-                f"more values in one piece than a benchmark file has, up to byte {self._window.base + pos}"
-            )
+            raise self._too_much(pos)
+
+    def _too_much(self, pos: int) -> LayoutError:
+        return LayoutError(
+            f"more values in one piece than a benchmark file has, up to byte {self._window.base + pos}"
+        )
 
     def _misplaced_rows(self, pos: int) -> LayoutError:
         return LayoutError(
@@ -474,7 +478,10 @@ class PickleParser:
                 return known
             if len(self._states) < _MAX_STATES:
                 self._states[key] = state
-        self._kept += count_values(state, _MAX_HELD)
+        count = count_values(state, _MAX_STATE)
+        if count > _MAX_STATE:  # it may hold itself, and has no end then
+            raise self._too_much(pos)
+        self._kept += count
         self._hold(0, pos)
         return state
 

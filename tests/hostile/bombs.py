@@ -53,18 +53,18 @@ _DICTS = b"](" + b"}\x94" + b"".join(
 ) + b"e"  # fmt: skip
 
 _DEEP = [
-    Case("deep-lists", stream(benchmark(x=b"]" * 100_000 + b"a" * 99_999)), ValueRefusedError,
-        "nested too deeply", "a hundred thousand lists in each other"),
-    Case("deep-tuples", stream(benchmark(x=b")" + b"\x85" * 100_000)), ValueRefusedError, "nested too deeply",
+    Case("deep-lists", stream(benchmark(x=b"]" * 50_000 + b"a" * 49_999)), ValueRefusedError,
+        "nested too deeply", "fifty thousand lists in each other"),
+    Case("deep-tuples", stream(benchmark(x=b")" + b"\x85" * 50_000)), ValueRefusedError, "nested too deeply",
         "the same in tuples"),
-    Case("deep-dicts", stream(benchmark(x=(b"}" + text("a")) * 50_000 + b"N" + b"s" * 50_000)),
+    Case("deep-dicts", stream(benchmark(x=(b"}" + text("a")) * 30_000 + b"N" + b"s" * 30_000)),
         ValueRefusedError, "nested too deeply", "the same in dicts"),
-    Case("deep-board", stream(benchmark(games=sequence(game(board=b")" + b"\x85" * 50_000)))),
+    Case("deep-board", stream(benchmark(games=sequence(game(board=b")" + b"\x85" * 30_000)))),
         ValueRefusedError, "field board: 1 rows", "the same for a board"),
     Case("deep-configs",
         stream(benchmark(config=(CONFIG + b")\x81}" + text("x")) * 20_000 + b"N" + b"sb" * 20_000)),
         LayoutError, "more values in one piece", "records in each other"),
-    Case("deep-key", stream(benchmark(x=mapping(b")" + b"\x85" * 400_000, b"N"))), UnsafePickleError,
+    Case("deep-key", stream(benchmark(x=mapping(b")" + b"\x85" * 200_000, b"N"))), UnsafePickleError,
         "a dict key of type tuple", "hashing it goes as deep as it does, on the machine's own stack"),
     Case("laughing-key",
         stream(benchmark(x=mapping(_laughs(40, b"\x86", b")"), b"N"))),
@@ -76,17 +76,19 @@ _DEEP = [
         "the same where a message would show it"),
     Case("laughing-board",
         stream(benchmark(config=config(1000, 1000), games=sequence(game(
-            board=sequence(_memoized(sequence(*[number(1)] * 1000)), recall(0) * 999))))),
+            board=sequence(_memoized(sequence(*[number(1)] * 1000)), recall(0) * 999),
+            config=config(1000, 1000))))),
         LayoutError, _SHARED, "a board of a million cells whose rows are all the same list"),
     Case("laughing-results",
         stream(benchmark(results=mapping(text("b0"), _memoized(sequence(*map(result, range(100)))),
             *(text(f"b{i}") + recall(0) for i in range(1, 400))))),
         LayoutError, _SHARED, "one list of results under four hundred names"),
-    Case("laughing-games", stream(benchmark(games=sequence(game() + b"\x94", recall(0) * 100_000))),
-        LayoutError, _SHARED, "one game, listed a hundred thousand times"),
+    Case("laughing-games",
+        stream(benchmark(games=sequence(game(x=sequence(*[b"N"] * 100)) + b"\x94", recall(0) * 3000))),
+        LayoutError, _SHARED, "one game, listed three thousand times"),
 ]  # fmt: skip
 
-# -- work out of proportion ---------------------------------------------------------------------------
+# -- work out of proportion, whoever reads the bytes --------------------------------------------------
 
 # The class, a key, and then configs whose states have equal hashes: those of numbers are modulo 2**61 - 1.
 _EQUAL_HASHES = b"".join(
@@ -120,7 +122,7 @@ def _recalled_texts(texts: int, reads: int) -> bytes:
 _TEXT = text("t" * 300_000) + b"\x94"
 _A_GAME = named(MODULES["A"], "GameSnapshot")
 
-_WORK = [
+WORK = [
     Case("boards-of-a-million-cells",
         stream(_results(*map(result, range(50)), config=config(1000, 1000))),
         LayoutError, "boards of 1000x1000x3 are too large",
@@ -144,7 +146,7 @@ _WORK = [
     Case("hashes-alike",
         stream(attributes(games=b"]", x=sequence(CONFIG + b"\x94", text("n") + b"\x94", _EQUAL_HASHES))),
         LayoutError, "has a config", "records that a table of them cannot tell apart: quadratic to look up"),
-    Case("odd-boards", stream(_odd_boards(8000)), ValueRefusedError, "a class where plain data is expected",
+    Case("odd-boards", stream(_odd_boards(6000)), ValueRefusedError, "a class where plain data is expected",
         "rows that fit a pattern up to the last byte"),
     Case("texts-read-back", stream(_recalled_texts(6000, 60_000)), ValueRefusedError,
         "field game_id is missing", "texts looked for among thousands, thousands of times"),
@@ -162,6 +164,7 @@ _WORK = [
         stream(benchmark(games=sequence(game(x=_memoized(sequence(*[number(1)] * 9000))),
             *(game(i, x=recall(0)) for i in range(1, 80))))),
         LayoutError, _SHARED, "a long list in eighty games"),
+    Case("game-2000000", stream(_results(result(2_000_000))), None, "", "the last game whose board is drawn"),
 ]  # fmt: skip
 
 # -- sizes --------------------------------------------------------------------------------------------
@@ -169,24 +172,19 @@ _WORK = [
 _SIZES = [
     Case("marks", stream(b"(" * 1_200_000), DamagedPickleError, "more than 200000 values without a container",
         "nothing but beginnings"),
-    Case("values", stream(b"](" + b"N" * 1_200_000 + b"e"), DamagedPickleError,
-        "more than 200000 values without a container", "one list of more values than a board has"),
-    Case("memo-entries", stream(text("a") + b"\x94" * 1_000_001 + b"0"), LayoutError,
-        "more remembered objects than a benchmark file has", "one text, remembered a million times"),
     Case("number-of-2039-bits", stream(benchmark(num_games=b"\x8a\xff" + b"\xff" * 254 + b"\x7f")),
         ValueRefusedError, "an integer of 2039 bits", "a number of six hundred digits for a count"),
     Case("attribute-of-2039-bits", stream(benchmark(x=b"\x8a\xff" + b"\xff" * 254 + b"\x7f")),
         ValueRefusedError, "an integer of 2039 bits is too large", "and for an attribute"),
     Case("attributes-too-many", stream(benchmark(x=sequence(*[number(1)] * 10_001))), ValueRefusedError,
         "nested too deeply or too large", "more than an attribute is for"),
-    Case("config-of-a-million-attributes",
+    Case("config-of-ten-thousand-attributes",
         stream(benchmark(config=config(**{f"x{i}": number(1) for i in range(10_001)}))), ValueRefusedError,
         "too large", "or a record"),
-    Case("empty-frames", b"\x80\x04" + (b"\x95" + bytes(8)) * 50_000 + benchmark() + b".", None, "",
-        "fifty thousand frames with nothing in them: odd, and harmless"),
+    Case("empty-frames", b"\x80\x04" + (b"\x95" + bytes(8)) * 20_000 + benchmark() + b".", None, "",
+        "twenty thousand frames with nothing in them: odd, and harmless"),
     Case("largest-config", stream(benchmark(config=config(*[2**31 - 1] * 3), num_games=number(2**31 - 1))),
         None, "", "the largest numbers there are, which nothing may count up to"),
-    Case("game-2000000", stream(_results(result(2_000_000))), None, "", "the last game whose board is drawn"),
 ]  # fmt: skip
 
-BOMBS = [*_DEEP, *_WORK, *_SIZES]
+BOMBS = [*_DEEP, *_SIZES]

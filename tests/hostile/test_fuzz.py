@@ -36,11 +36,11 @@ def _python(*arguments: str, **variables: str) -> subprocess.CompletedProcess[st
 
 def test_mutated_files_are_refused_or_read_alike() -> None:
     """No crash, no hang, no error but sgdb's; what reads gives the same in every way, and written again."""
-    done = _python("-m", "tests.hostile.fuzz", "--count", "4000", "--seed", "1", "--jobs", "1")
+    done = _python("-m", "tests.hostile.fuzz", "--count", "3000", "--seed", "1", "--jobs", "1")
     assert done.returncode == 0, done.stderr
     for became in ("DamagedPickleError", "UnsafePickleError", "LayoutError", "ValueRefusedError", "read"):
         (number,) = re.findall(rf"([\d,]+) {became}", done.stderr)
-        assert int(number.replace(",", "")) > 50, done.stderr
+        assert int(number.replace(",", "")) > 30, done.stderr
 
 
 def test_a_file_is_known_by_its_number() -> None:
@@ -103,22 +103,22 @@ def test_a_finding_can_be_replayed() -> None:
 
 
 def test_what_still_reads_is_stored_as_it_is(settings: Settings, tmp_path: Path) -> None:
-    """A hundred mutated files that sgdb reads, into one database: each is taken whole, or rejected because
+    """Forty mutated files that sgdb reads, into one database: each is taken whole, or rejected because
     of what others have brought; then every value is that of the originals."""
     folder = tmp_path / "mutated"
     folder.mkdir()
     found = 0
     for number in count():
         raw = mutated(2, number)
-        if found == 100:
+        if found == 40:
             break
         if check(raw) == "read":
             (folder / f"{number}.pkl").write_bytes(raw)
             found += 1
     result = migrate(settings, folder)
-    assert len(result.files) == 100
+    assert len(result.files) == 40
     assert {type(report.refusal).__name__ for report in result.files} <= {"NoneType", "ConflictError"}
-    assert sum(report.status == "migrated" for report in result.files) >= 15
+    assert sum(report.status == "migrated" for report in result.files) >= 8
     verified = verify(VerifyOptions(), settings)
     assert [verdict for verdict in verified.files if verdict.status != "equal"] == []
     assert all(check.ok for check in verified.checks), verified.checks
