@@ -148,10 +148,9 @@ class _Worker:
         became: Counter[str] = Counter()
         for done, number in enumerate(range(self.first, self.stop, self.step)):
             _SLOT.pack_into(self._memory, 0, number, done)
-            raw = mutated(seed, number)
             signal.setitimer(signal.ITIMER_PROF, seconds)
             try:
-                became[check(raw)] += 1
+                became[check(mutated(seed, number))] += 1
             except BaseException:
                 os.write(out, json.dumps([number, traceback.format_exc()[-3000:]]).encode() + b"\n")
             signal.setitimer(signal.ITIMER_PROF, 0)

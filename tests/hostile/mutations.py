@@ -306,7 +306,8 @@ def mutated(seed: int, number_: int) -> bytes:
     how = draw.choice(("gentle", "gentle", "rough", "bytes"))
     if how != "bytes":
         for _ in range(draw.choice((1, 1, 1, 2, 2, 3, 6))):
-            draw.choice(_GENTLE if how == "gentle" else _ROUGH)(draw, chunks)
+            if chunks:  # there may be nothing left to change
+                draw.choice(_GENTLE if how == "gentle" else _ROUGH)(draw, chunks)
     content = b"".join(chunks)
     raw = bytearray(_framed(draw, content) if draw.random() < 0.3 and len(content) > 2 else content)
     for _ in range(draw.choice((1, 1, 1, 2, 3)) if how == "bytes" else draw.choice((0, 0, 0, 0, 0, 1))):
