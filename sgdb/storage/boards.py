@@ -26,7 +26,7 @@ def require_drawable(
         )
     if config.num_rows * config.num_cols * len(missing) > MAX_DRAWN_CELLS:
         raise ValueRefusedError(
-            f"results for game {last} ask for {len(missing)} boards of {config}, more than are drawn in one call",
+            f"results for game {last} ask for {len(missing)} boards of {config}: more than one call draws",
             hint="save the set's games first, or correct the game's id",
         )
     check_reproducible(config, SeedStream(base_seed), known, missing, size=MAX_DRAWN_CELLS)
