@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from sgdb.atomic import atomic_file, make_folder
 from sgdb.errors import AlreadyExistsError, FileAccessError
-from sgdb.pickles.atomic import atomic_file, make_folder
 
 
 def _names(folder: Path) -> list[str]:
@@ -76,7 +76,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(folder: Path) -> None:
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from sgdb.errors import DiskFullError\n"
-        "from sgdb.pickles.atomic import atomic_file\n"
+        "from sgdb.atomic import atomic_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
