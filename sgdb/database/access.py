@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
 from sgdb.database.revisions import require_current
@@ -15,9 +15,14 @@ from sgdb.settings import Settings
 
 
 @contextmanager
-def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = None) -> Iterator[Engine]:
+def ready_engine(
+    settings: Settings,
+    on_notice: Callable[[str], None] | None = None,
+    require: Callable[[Connection], None] = require_current,
+) -> Iterator[Engine]:
     """An engine on the settings' database, whose server and schema are what this program needs.
 
+    `require` raises where the schema is not.
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
@@ -30,7 +35,7 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
     try:
         with transaction(engine, read_only=True) as connection:
             require_supported(connection)
-            require_current(connection)
+            require(connection)
         yield engine
     finally:
         engine.dispose()
