@@ -188,7 +188,8 @@ def _require_room(connection: Connection) -> None:
         )
     taken = connection.scalars(
         text(
-            "SELECT relname FROM pg_class WHERE relnamespace = CAST(current_schema() AS regnamespace)"
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = CAST(quote_ident(current_schema()) AS regnamespace)"
             " AND relname = ANY(:names) ORDER BY relname"
         ),
         {"names": list(Base.metadata.tables)},
