@@ -114,6 +114,23 @@ def make_folder(path: Path, *, mode: int = 0o777) -> None:
         raise file_error(error, f"cannot make the folder {path}") from error
 
 
+@contextmanager
+def locked_folder(folder: Path) -> Iterator[None]:
+    """While this lasts, no other process has `folder` locked; waits for one that has.
+
+    Where the file system has no locks, none is taken.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise file_error(error, f"cannot open the folder {folder}") from error
+    try:
+        _lock(descriptor, wait=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes a name given or taken in `folder` survive a power cut."""
     with suppress(OSError):  # some file systems cannot sync a folder; the rename itself has happened
@@ -154,14 +171,14 @@ def _create(path: Path, mode: int) -> tuple[Path, int]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int) -> bool | None:
+def _lock(descriptor: int, *, wait: bool = False) -> bool | None:
     """Locks the file until it is closed. False: another process holds it; None: there are no locks here."""
     try:
         import fcntl  # absent on Windows
     except ImportError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
     except BlockingIOError:
         return False
     except OSError:
