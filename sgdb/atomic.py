@@ -27,12 +27,15 @@ def atomic_file(path: Path, *, overwrite: bool, mode: int = 0o666) -> Iterator[B
     """A binary file that gets its name only after everything is written and on disk.
 
     Without `overwrite` a file that stands there already is left alone and AlreadyExistsError is raised,
-    also when it appears while writing. Raises DiskFullError and FileAccessError; whatever happens,
-    nothing half-written is left behind. `mode` is the file's, less the umask.
+    also when it appears while writing; with it, the new file takes over the old one's permissions. Raises
+    DiskFullError and FileAccessError; whatever happens, nothing half-written is left behind. `mode` is that
+    of a new file, less the umask.
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
     with _file_errors(path), unfinished_file(path, mode=mode) as unfinished:
+        with suppress(FileNotFoundError):
+            os.fchmod(unfinished.file.fileno(), stat.S_IMODE(path.stat().st_mode))
         yield unfinished.file
         unfinished.sync()
         unfinished.give_name(path, overwrite=overwrite)

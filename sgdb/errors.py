@@ -26,6 +26,7 @@ SgdbError
 │   ├── IncompleteSetError    the database lacks rows that a set's files brought
 │   ├── BackupError           a backup is damaged, incomplete, or none
 │   ├── DependentRowsError    what is to be taken back is still needed by something else
+│   ├── LastCopyError         taking it back would destroy the last copy of a file
 │   └── MismatchError         two storages of one benchmark set hold different values
 ├── BusyError (5)             another command holds the lock
 └── InternalError (70)        a bug in sgdb
@@ -155,6 +156,10 @@ class BackupError(InputRefusedError):
 
 class DependentRowsError(InputRefusedError):
     """What is to be taken back is still needed by what came from elsewhere; the message names it."""
+
+
+class LastCopyError(InputRefusedError):
+    """Taking it back would destroy the last copy of a file; the message names the files."""
 
 
 class MismatchError(InputRefusedError):

@@ -57,6 +57,20 @@ class BotPerformance(NamedTuple):
     metadata: dict[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class BenchmarkData:
+    """A benchmark set whole: its boards, and every bot's results by the key they are filed under.
+
+    `num_games` is the declared size; the set may hold more games than that, or fewer.
+    """
+
+    games: list[GameSnapshot]
+    results: dict[str, list[BotPerformance]]
+    config: GameConfig
+    num_games: int
+    base_seed: int
+
+
 class IdRuns:
     """A sequence of game ids (0 or more) in order, with repeats, held as runs of consecutive numbers.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,24 @@ def test_generated_pages_and_examples_are_fresh() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_program_in_the_storage_page_runs(database_url: str, tmp_path: Path) -> None:
+    """The example of docs/storage.md does what it says, on a dual storage, from an empty set."""
+    page = (ROOT / "docs" / "storage.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    environment = {
+        **os.environ,
+        "SGDB_DATABASE_URL": database_url,
+        "SGDB_HOME": str(tmp_path / "sgdb-home"),
+        "SGDB_PICKLE_DIR": str(tmp_path / "pickles"),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == "10 {'MyAgent': 10}"
+    assert [path.name for path in (tmp_path / "pickles").glob("*.pkl")] == ["benchmark_8_8_4_42.pkl"]
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """No page links to a page that is not there."""
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
@@ -28,7 +47,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 def test_every_module_is_named_in_the_design() -> None:
     """docs/design.md names every module of the rooms, so that a newcomer can guess the file."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    for room in ("database", "pickles", "game"):
+    for room in ("storage", "database", "pickles", "game"):
         for module in (ROOT / "sgdb" / room).glob("*.py"):
             names = (f"`{module.stem}`", f"`{module.stem}.py`")
             assert module.stem == "__init__" or any(name in design for name in names), module

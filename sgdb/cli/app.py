@@ -16,8 +16,10 @@ from sgdb.cli.commands.export import export
 from sgdb.cli.commands.init import init
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
+from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
 from sgdb.cli.commands.status import status
+from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
 from sgdb.cli.options import path_of
 from sgdb.cli.output import Output
@@ -40,8 +42,10 @@ app.command()(init)
 app.command()(status)
 app.command("migrate-pickles")(migrate_pickles)
 app.command()(verify)
+app.command()(rollback)
 app.add_typer(query, name="query")
 app.command()(export)
+app.command()(sync)
 app.add_typer(backup, name="backup")
 app.add_typer(server, name="server")
 app.command()(demo)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
+from sgdb.database.retry import retried
 from sgdb.database.revisions import require_current
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import SchemaError
@@ -23,19 +24,33 @@ def ready_engine(
     """An engine on the settings' database, whose server and schema are what this program needs.
 
     `require` raises where the schema is not.
+    A server that is starting, or has no free connection, is asked again for a while, and `on_notice` is told.
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
     """
+    require_set_up(settings)
+    engine = open_engine(settings, on_notice=on_notice)
+    try:
+        retried(lambda: check_ready(engine, require), on_retry=on_notice)
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def require_set_up(settings: Settings) -> None:
+    """Raises SchemaError where an embedded server is to be used that has never been set up."""
     if settings.server_address is None and not EmbeddedServer(settings.home).is_set_up:
         raise SchemaError(
             f"there is no database yet (embedded server at {settings.home})",
             hint="set it up with `sgdb init`",
         )
-    engine = open_engine(settings, on_notice=on_notice)
-    try:
-        with transaction(engine, read_only=True) as connection:
-            require_supported(connection)
-            require(connection)
-        yield engine
-    finally:
-        engine.dispose()
+
+
+def check_ready(engine: Engine, require: Callable[[Connection], None] = require_current) -> None:
+    """Returns when server and schema are what this program needs; else raises EnvironmentFaultError.
+
+    `require` raises where the schema is not.
+    """
+    with transaction(engine, read_only=True) as connection:
+        require_supported(connection)
+        require(connection)

@@ -29,20 +29,24 @@ class Spool:
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
         self._compressor = zlib.compressobj(_LEVEL)
+        self._is_finished = False
 
     def restart(self) -> None:
         """Forgets everything."""
         self._file.seek(0)
         self._file.truncate()
         self._compressor = zlib.compressobj(_LEVEL)
+        self._is_finished = False
 
     def write(self, data: bytes, /) -> None:
         """The next bytes. Raises DiskFullError when the temporary folder is full."""
         self._put(self._compressor.compress(data))
 
     def finish(self) -> IO[bytes]:
-        """The compressed bytes, from the beginning; to be called once."""
-        self._put(self._compressor.flush())
+        """The compressed bytes, from the beginning, as often as they are asked for; nothing can follow."""
+        if not self._is_finished:
+            self._put(self._compressor.flush())
+            self._is_finished = True
         self._file.seek(0)
         return self._file
 

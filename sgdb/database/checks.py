@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Text, cast, func, select
 
-from sgdb.database.coverage import listed, stored_games, stored_results
+from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
 from sgdb.database.models import Archive, BenchmarkSet, Bot, Game, GameConfigRow, GameResult, SourceFile
-from sgdb.database.provenance import set_ids, sources
+from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
 from sgdb.records import IdRuns
 
 _SHOWN = 5
@@ -65,8 +65,9 @@ def _sum(connection: Connection, column: Any, what: str) -> str:
 def _gaps(connection: Connection) -> Iterator[str]:
     """Games count from 0 without gaps, except for gaps that the set's files have themselves."""
     for set_id in set_ids(connection):
-        stored, expected = stored_games(connection, set_id), listed(sources(connection, set_id=set_id))[0]
-        if not len(expected):  # no file says anything about gaps
+        stored, saved = stored_games(connection, set_id), saved_games(connection, set_id)
+        expected = IdRuns([*listed(sources(connection, set_id=set_id))[0].pairs(), *saved.pairs()])
+        if not len(expected):  # neither file nor program says anything about gaps
             stop = max((stop for _, stop in stored.pairs()), default=0)
             expected = IdRuns([(0, stop)])
         for index in expected.minus(stored):
@@ -78,15 +79,13 @@ def _gaps(connection: Connection) -> Iterator[str]:
 def _unlike_files(connection: Connection) -> Iterator[str]:
     """Each bot has results on the games for which the set's files list one, and on no others."""
     for set_id in set_ids(connection):
-        all_stored, all_expected = (
-            stored_results(connection, set_id),
-            listed(sources(connection, set_id=set_id))[1],
-        )
+        all_stored, saved = stored_results(connection, set_id), saved_results(connection, set_id)
+        all_expected = listed(sources(connection, set_id=set_id))[1]
         for bot in sorted({*all_stored, *all_expected}):
             stored, expected = all_stored.get(bot, IdRuns()), all_expected.get(bot, IdRuns())
             for index in expected.minus(stored):
                 yield f"set {set_id} lacks the result of {bot!a} on game {index}"
-            for index in stored.minus(expected):
+            for index in stored.minus(expected).minus(saved.get(bot, IdRuns())):
                 yield f"set {set_id}, the result of {bot!a} on game {index} comes from no file"
 
 
@@ -127,7 +126,8 @@ def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
 
 
 def _orphans(connection: Connection) -> Iterator[str]:
-    """Nothing stands alone: configs have sets; sets, bots and archives come from a file."""
+    """Nothing stands alone: configs have sets; sets and bots come from a file or a program, archives from
+    a file."""
     used = select(BenchmarkSet.config_id)
     for config_id in connection.execute(
         select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
@@ -136,10 +136,12 @@ def _orphans(connection: Connection) -> Iterator[str]:
     taken = sources(connection)
     of_files = {source.benchmark_set_id for source in taken}
     for set_id in set_ids(connection):
-        if set_id not in of_files:
+        if set_id not in of_files and find_saved_source(connection, set_id) is None:
             yield f"set {set_id} comes from no file"
     keys = {key for source in taken for key, _ in source.contents.results}
-    for name in connection.execute(select(Bot.name).order_by(Bot.id)).scalars():
+    saved = select(GameResult.bot_id).join(SourceFile, SourceFile.id == GameResult.source_file_id)
+    unsaved = Bot.id.not_in(saved.where(SourceFile.status == SAVED))
+    for name in connection.execute(select(Bot.name).where(unsaved).order_by(Bot.id)).scalars():
         if name not in keys:
             yield f"bot {name!a} comes from no file"
     referenced = select(SourceFile.archive_id).where(SourceFile.archive_id.is_not(None))

@@ -6,11 +6,14 @@ The database's side is compared as it stands: somebody may have written there wh
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sgdb.database.sets import StoredGame, StoredResult, stored_metadata
+from sgdb.errors import ConflictError
 from sgdb.records import BotPerformance, GameSnapshot
 
+_SHOWN = 5
 _RESULT_FIELDS = ("tiles_cleared", "singles_remaining", "moves_made", "completed")
 
 
@@ -24,12 +27,26 @@ class Difference(NamedTuple):
     database: Any
 
     def __str__(self) -> str:
+        return self.said("file", "database")
+
+    def said(self, ours: str, theirs: str) -> str:
+        """The difference in words; `ours` and `theirs` call the two sides."""
         where = [f"field {self.field}"]
         if self.bot is not None:
             where.insert(0, f"bot {self.bot!a}")
         if self.game_id is not None:
             where.insert(0, f"game {self.game_id}")
-        return f"{', '.join(where)}: file {self.pickle!a:.200}, database {self.database!a:.200}"
+        return f"{', '.join(where)}: {ours} {self.pickle!a:.200}, {theirs} {self.database!a:.200}"
+
+
+def conflict(differences: Sequence[Difference], holder: str, ours: str = "file") -> ConflictError:
+    """The error for values that `holder` has otherwise than `ours`; names the first few."""
+    shown = "; ".join(difference.said(ours, holder) for difference in differences[:_SHOWN])
+    more = len(differences) - _SHOWN
+    return ConflictError(
+        f"the {holder} holds other values: {shown}" + (f"; and {more} more" if more > 0 else ""),
+        hint="nothing was changed; `sgdb verify` on a file shows every difference",
+    )
 
 
 def compare_game(game: GameSnapshot, stored: StoredGame) -> list[Difference]:

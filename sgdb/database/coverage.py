@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, select
 
 from sgdb.database.models import Bot, Game, GameResult
-from sgdb.database.provenance import SourceRow
+from sgdb.database.provenance import SourceRow, find_saved_source
 from sgdb.records import Contents, IdRuns
 
 
@@ -28,9 +28,24 @@ def listed(files: Iterable[SourceRow | Contents]) -> tuple[IdRuns, dict[str, IdR
     return IdRuns(games).distinct(), {key: IdRuns(pairs).distinct() for key, pairs in results.items()}
 
 
-def stored_games(connection: Connection, set_id: int) -> IdRuns:
-    """The indexes of the set's games."""
-    return _game_runs(connection, Game.benchmark_set_id == set_id)
+def stored_games(
+    connection: Connection, set_id: int, start: int | None = None, stop: int | None = None
+) -> IdRuns:
+    """The indexes of the set's games, from `start` up to but without `stop` where these are given."""
+    wanted = Game.benchmark_set_id == set_id
+    if start is not None:
+        wanted &= Game.game_index >= start
+    if stop is not None:
+        wanted &= Game.game_index < stop
+    return _game_runs(connection, wanted)
+
+
+def saved_games(connection: Connection, set_id: int) -> IdRuns:
+    """The indexes of those games that programs have stored: no file explains them."""
+    saved = find_saved_source(connection, set_id)
+    if saved is None:
+        return IdRuns()
+    return brought_games(connection, set_id, saved[0])
 
 
 def regenerated_games(connection: Connection, set_id: int) -> IdRuns:
@@ -41,11 +56,35 @@ def regenerated_games(connection: Connection, set_id: int) -> IdRuns:
 
 def stored_results(connection: Connection, set_id: int) -> dict[str, IdRuns]:
     """The indexes of the games that each bot has results for; the bots by name."""
+    return _result_runs(connection, Game.benchmark_set_id == set_id)
+
+
+def saved_results(connection: Connection, set_id: int) -> dict[str, IdRuns]:
+    """The same for results that programs have stored: no file explains them."""
+    saved = find_saved_source(connection, set_id)
+    if saved is None:
+        return {}
+    return brought_results(connection, set_id, saved[0])
+
+
+def brought_games(connection: Connection, set_id: int, source_id: int) -> IdRuns:
+    """The indexes of the set's games that one file brought, and that are still there."""
+    return _game_runs(connection, (Game.benchmark_set_id == set_id) & (Game.source_file_id == source_id))
+
+
+def brought_results(connection: Connection, set_id: int, source_id: int) -> dict[str, IdRuns]:
+    """The indexes of the games for which one file brought each bot's results that are still there."""
+    return _result_runs(
+        connection, (Game.benchmark_set_id == set_id) & (GameResult.source_file_id == source_id)
+    )
+
+
+def _result_runs(connection: Connection, wanted: ColumnElement[bool]) -> dict[str, IdRuns]:
     rank = func.row_number().over(partition_by=GameResult.bot_id, order_by=Game.game_index)
     ranked = (
         select(GameResult.bot_id, Game.game_index, (Game.game_index - rank).label("run"))
         .join(Game, Game.id == GameResult.game_id)
-        .where(Game.benchmark_set_id == set_id)
+        .where(wanted)
         .subquery()
     )
     query = (

@@ -19,6 +19,7 @@ from sgdb.settings import ServerAddress, Settings
 
 __all__ = [
     "ServerInfo",
+    "address_of",
     "database_url",
     "describe",
     "lift_timeouts",
@@ -30,6 +31,7 @@ __all__ = [
     "transaction",
     "translate",
     "translated_errors",
+    "undo",
 ]
 
 DRIVER = "postgresql+psycopg2"
@@ -80,6 +82,12 @@ def database_url(settings: Settings, *, on_notice: Callable[[str], None] | None 
         if on_notice is not None:
             for notice in server.notices:
                 on_notice(notice)
+
+
+def address_of(settings: Settings) -> str:
+    """The settings' database in words, without a password, and without connecting or starting anything."""
+    address = settings.server_address
+    return f"embedded server in {settings.home}" if address is None else describe(_external_url(address))
 
 
 def _external_url(address: ServerAddress) -> URL:
@@ -171,6 +179,13 @@ def lift_timeouts(connection: Connection) -> None:
             " ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
         )
     )
+
+
+def undo(connection: Connection) -> None:
+    """Takes back all that the transaction has done; the block around it then ends without an error."""
+    ours = connection.get_transaction()
+    assert ours is not None
+    ours.rollback()
 
 
 def _milliseconds(seconds: float) -> int:

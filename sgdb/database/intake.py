@@ -13,7 +13,7 @@ from itertools import islice
 from sqlalchemy import Connection
 
 from sgdb.database.bulk import copy_lines, json_cell
-from sgdb.database.compare import Difference, compare_game, compare_result
+from sgdb.database.compare import Difference, compare_game, compare_result, conflict
 from sgdb.database.ids import GameKeys, IdSource
 from sgdb.database.sets import (
     extend_set,
@@ -24,12 +24,11 @@ from sgdb.database.sets import (
     find_set,
     make_bots,
     make_set,
+    remove_results,
     stored_metadata,
 )
-from sgdb.errors import ConflictError
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
-_SHOWN_CONFLICTS = 5
 _ROWS_A_LINE = 25  # a row may be large, and a line is made in one piece
 _GAME_COLUMNS = ("id", "benchmark_set_id", "game_index", "board_state", "seed", "metadata", "source_file_id")
 _RESULT_COLUMNS = (
@@ -44,22 +43,34 @@ class Tally:
 
     inserted: int = 0
     identical: int = 0
+    replaced: int = 0
 
 
 class Intake:
     """One file on its way into its set. `open` first; then all games, then all results.
 
     `make_source` makes the row of source_files and returns its id; it is called at most once, when the
-    first thing has to be written, so that a file that brings nothing new leaves no trace.
+    first thing has to be written, so that a file that brings nothing new leaves no trace. With `replace`, a
+    result of another value takes the stored one's place instead of being a conflict; boards never do.
+    `called` is what messages call the side that the rows come from.
     """
 
     def __init__(
-        self, connection: Connection, ids: IdSource, contents: Contents, make_source: Callable[[], int]
+        self,
+        connection: Connection,
+        ids: IdSource,
+        contents: Contents,
+        make_source: Callable[[], int],
+        *,
+        replace: bool = False,
+        called: str = "file",
     ) -> None:
         self._connection = connection
         self._ids = ids
         self._contents = contents
         self._make_source = make_source
+        self._replace = replace
+        self._called = called
         self._source: int | None = None
         self._bots: dict[str, int] = {}
         self._keys = GameKeys()
@@ -68,7 +79,7 @@ class Intake:
         self.results = Tally()
         self.set_id = 0
         self.is_new = False
-        self.extended = False
+        self.extended_from: int | None = None  # the size that the set declared before, where it was raised
 
     @property
     def source(self) -> int:
@@ -80,7 +91,7 @@ class Intake:
     @property
     def wrote(self) -> bool:
         """Whether anything was changed."""
-        return self.extended or self._source is not None
+        return self.extended_from is not None or self._source is not None
 
     def open(self) -> None:
         """Finds or makes the set and the bots. Raises ConflictError."""
@@ -100,7 +111,7 @@ class Intake:
             self.set_id, declared = found
             if contents.num_games > declared:
                 extend_set(self._connection, self.set_id, contents.num_games)
-                self.extended = True
+                self.extended_from = declared
         names = [key for key, _ in contents.results]
         self._bots = find_bots(self._connection, names)
         new = [name for name in names if name not in self._bots]
@@ -124,7 +135,7 @@ class Intake:
                 conflicts += compare_game(game, there)
                 tally.identical += 1
             if conflicts:
-                self._conflict(conflicts)
+                raise conflict(conflicts, "database", self._called)
             if missing:
                 self._copy_games([missing], len(missing), tally)
 
@@ -168,16 +179,22 @@ class Intake:
         for key, batch in batches:
             bot_id = self._bots[key]
             stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in batch])
-            missing, conflicts = [], list[Difference]()
+            missing, differing, conflicts = [], [], list[Difference]()
             for row in batch:
                 there = stored.get(row.game_id)
                 if there is None:
                     missing.append(row)
-                    continue
-                conflicts += compare_result(key, row, there)
-                self.results.identical += 1
-            if conflicts:
-                self._conflict(conflicts)
+                elif found := compare_result(key, row, there):
+                    differing.append(row)
+                    conflicts += found
+                else:
+                    self.results.identical += 1
+            if conflicts and not self._replace:
+                raise conflict(conflicts, "database", self._called)
+            if differing:
+                remove_results(self._connection, self.set_id, bot_id, [row.game_id for row in differing])
+                self.results.replaced += len(differing)
+                missing += differing
             if missing:
                 keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
                 self._copy_results([(key, missing)], len(missing), keys)
@@ -212,14 +229,6 @@ class Intake:
                         for row, row_id in zip(rows, islice(ids, len(rows)), strict=True)
                     ]
                 )
-
-    def _conflict(self, differences: list[Difference]) -> None:
-        shown = "; ".join(str(difference) for difference in differences[:_SHOWN_CONFLICTS])
-        more = len(differences) - _SHOWN_CONFLICTS
-        raise ConflictError(
-            f"the database holds other values: {shown}" + (f"; and {more} more" if more > 0 else ""),
-            hint="run `sgdb verify` on the file to see every difference; nothing was changed",
-        )
 
 
 def _null(value: int | None) -> str:

@@ -1,6 +1,6 @@
 """Locks between commands that write. All of them end with the transaction.
 
-The lock is asked for again and again instead of waiting inside the server: libpq does not come back to
+A lock is asked for again and again instead of waiting inside the server: libpq does not come back to
 Python while a statement waits, so Ctrl-C would have no effect until the lock is there.
 """
 
@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from sgdb.errors import BusyError
 from sgdb.records import GameConfig
 
 _POLL = 0.05  # seconds
+_QUEUE = "200ms"  # in a table's queue at a time: less than deadlock_timeout, and others wait no longer either
+_LOCK_NOT_AVAILABLE = "55P03"
 _ALL_SETS = "sgdb sets"
+_SHARED = "pg_try_advisory_xact_lock_shared"
+_EXCLUSIVE = "pg_try_advisory_xact_lock"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
 SCHEMA_LOCK = 0x7367646200000000
 
@@ -34,8 +39,26 @@ def lock_set(
     Waits up to `timeout` seconds; `on_wait` is called once when it has to. Raises BusyError. In READ
     COMMITTED the next statement sees what the former holder has committed.
     """
-    _lock(connection, "pg_try_advisory_xact_lock_shared", _ALL_SETS, timeout, on_wait)
-    _lock(connection, "pg_try_advisory_xact_lock", f"sgdb set {config} {base_seed}", timeout, on_wait)
+    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
+    _lock(connection, _EXCLUSIVE, _set_name(config, base_seed), timeout, on_wait)
+
+
+def lock_bots_in_set(
+    connection: Connection,
+    config: GameConfig,
+    base_seed: int,
+    bots: Iterable[str],
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps out whoever wants the whole set, and other writers of these bots' results in it; writers of
+    other bots' results go on beside it. Otherwise like `lock_set`."""
+    name = _set_name(config, base_seed)
+    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
+    _lock(connection, _SHARED, name, timeout, on_wait)
+    for bot in sorted(set(bots)):  # in one order, so that no two writers wait in a circle
+        _lock(connection, _EXCLUSIVE, f"{name} bot {bot}", timeout, on_wait)
 
 
 def lock_all_sets(
@@ -43,21 +66,56 @@ def lock_all_sets(
 ) -> None:
     """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
     order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
-    _lock(connection, "pg_try_advisory_xact_lock", _ALL_SETS, timeout, on_wait)
+    _lock(connection, _EXCLUSIVE, _ALL_SETS, timeout, on_wait)
+
+
+def lock_tables(
+    connection: Connection,
+    tables: Iterable[str],
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps every other writer out of these tables, sgdb or not; readers go on. Otherwise like `lock_set`."""
+    statement = text(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
+    set_timeout = text("SELECT set_config('lock_timeout', :wait, true)")
+    usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
+
+    def lock() -> bool:
+        try:
+            with connection.begin_nested():
+                connection.execute(set_timeout, {"wait": _QUEUE})
+                connection.execute(statement)
+                connection.execute(set_timeout, {"wait": usual})
+        except DBAPIError as error:
+            if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            return False
+        return True
+
+    _wait_for(lock, "sgdb's tables", timeout, on_wait)
 
 
 def lock_schema(
     connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
 ) -> None:
     """Keeps every other migration of the schema out. Otherwise like `lock_set`."""
-    _poll(connection, "pg_try_advisory_xact_lock", SCHEMA_LOCK, "the schema", timeout, on_wait)
+    _poll(connection, _EXCLUSIVE, SCHEMA_LOCK, "the schema", timeout, on_wait)
+
+
+def lock_key(name: str) -> int:
+    """The 64-bit number under which PostgreSQL knows the lock of this name."""
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _set_name(config: GameConfig, base_seed: int) -> str:
+    return f"sgdb set {config} {base_seed}"
 
 
 def _lock(
     connection: Connection, function: str, name: str, timeout: float, on_wait: Callable[[], object] | None
 ) -> None:
-    key = int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
-    _poll(connection, function, key, "the same benchmark set", timeout, on_wait)
+    _poll(connection, function, lock_key(name), "the same benchmark set", timeout, on_wait)
 
 
 def _poll(
@@ -69,8 +127,14 @@ def _poll(
     on_wait: Callable[[], object] | None,
 ) -> None:
     query = text(f"SELECT {function}(:key)")
+    _wait_for(lambda: connection.execute(query, {"key": key}).scalar_one(), what, timeout, on_wait)
+
+
+def _wait_for(
+    lock: Callable[[], bool], what: str, timeout: float, on_wait: Callable[[], object] | None
+) -> None:
     deadline: float | None = None
-    while not connection.execute(query, {"key": key}).scalar_one():
+    while not lock():
         now = time.monotonic()
         if deadline is None:
             deadline = now + timeout

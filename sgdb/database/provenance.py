@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, cast, func, insert, select, update
+from sqlalchemy.dialects.postgresql import JSONB
 
 import sgdb
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Run, SourceFile
 from sgdb.errors import ConflictError
 from sgdb.records import Contents
+
+RUNNING = "running"
+ROLLED_BACK = "rolled-back"
+SAVED = "saved"
+# What a file that was taken may have become; the others have brought nothing that is there now.
+TAKEN = ("migrated", "identical")
+_ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
+_NEWEST_FILE = cast(SourceFile.contents["newest_file"].astext, BigInteger)
 
 
 class SourceRow(NamedTuple):
@@ -27,9 +38,23 @@ class SourceRow(NamedTuple):
     contents: Contents
 
 
+class RecordedFile(NamedTuple):
+    """Where a file that was taken stood, and what it was."""
+
+    path: str
+    sha256: str
+    size_bytes: int
+
+
 def path_text(path: Path) -> str:
     """An absolute path as text that PostgreSQL can hold, whatever bytes its name consists of."""
     return _storable(str(path.absolute()))
+
+
+def recorded_path(text: str) -> Path:
+    """The path that `path_text` made this text of."""
+    restored = _ESCAPED_BYTE.sub(lambda escape: chr(int(escape[1], 16)), text)
+    return Path(restored if _storable(restored) == text and not os.path.lexists(text) else text)
 
 
 def _storable(text: str) -> str:
@@ -47,8 +72,9 @@ def make_run(connection: Connection, ids: IdSource, kind: str, options: dict[str
 
 
 def finish_run(connection: Connection, run_id: int, status: str) -> None:
-    """Ends a run as "done", "interrupted" or "failed"."""
-    connection.execute(update(Run).where(Run.id == run_id).values(status=status, finished_at=func.now()))
+    """Ends a run as "done", "interrupted" or "failed", unless it has been taken back."""
+    running = (Run.id == run_id) & (Run.status == RUNNING)
+    connection.execute(update(Run).where(running).values(status=status, finished_at=func.now()))
 
 
 def make_source_file(
@@ -72,6 +98,48 @@ def make_source_file(
 def complete_source_file(connection: Connection, source_id: int, **values: Any) -> None:
     """Fills in what was not known yet when the row was made."""
     connection.execute(update(SourceFile).where(SourceFile.id == source_id).values(**values))
+
+
+def find_saved_source(connection: Connection, set_id: int) -> tuple[int, int] | None:
+    """The set's source for what programs store: its id, and the size that they declared."""
+    row = connection.execute(
+        select(SourceFile.id, SourceFile.contents).where(
+            SourceFile.benchmark_set_id == set_id, SourceFile.status == SAVED
+        )
+    ).first()
+    return (row.id, row.contents["num_games"]) if row else None
+
+
+def make_saved_source(connection: Connection, ids: IdSource, num_games: int) -> int:
+    """A new source for what programs store, of no set yet: `complete_source_file` names it."""
+    run_id = make_run(connection, ids, "storage", {})
+    finish_run(connection, run_id, "done")
+    (source_id,) = ids.take(connection, "source_files", 1)
+    connection.execute(
+        insert(SourceFile).values(
+            id=source_id, run_id=run_id, path="", status=SAVED, contents={"num_games": num_games}
+        )
+    )
+    return source_id
+
+
+def remember_files(connection: Connection, saved_id: int, set_id: int) -> None:
+    """Notes on the set's source for programs which files had been taken into the set when one of them stored
+    something last: what it found to be there already, it relies on from then on."""
+    files = select(func.max(SourceFile.id)).where(
+        SourceFile.benchmark_set_id == set_id, SourceFile.status.in_(TAKEN)
+    )
+    newest = connection.execute(files).scalar_one() or 0
+    noted = connection.execute(select(_NEWEST_FILE).where(SourceFile.id == saved_id)).scalar_one()
+    if noted is None or noted < newest:  # seldom: other writers of the set wait for this row
+        note = SourceFile.contents.op("||")(cast({"newest_file": newest}, JSONB))
+        connection.execute(update(SourceFile).where(SourceFile.id == saved_id).values(contents=note))
+
+
+def has_saved_since(connection: Connection, set_id: int, source_id: int) -> bool:
+    """Whether a program may have stored something in the set after this file was taken into it."""
+    query = select(_NEWEST_FILE).where(SourceFile.benchmark_set_id == set_id, SourceFile.status == SAVED)
+    return any(noted is None or noted >= source_id for noted in connection.execute(query).scalars())
 
 
 def record_rejection(
@@ -110,7 +178,9 @@ def record_rejection(
 def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
     """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
     query = select(SourceFile.id).where(
-        SourceFile.sha256 == sha256, SourceFile.benchmark_set_id == set_id, SourceFile.status != "rejected"
+        SourceFile.sha256 == sha256,
+        SourceFile.benchmark_set_id == set_id,
+        SourceFile.status.in_(TAKEN),
     )
     if with_archive:
         query = query.where(SourceFile.archive_id.is_not(None))
@@ -130,7 +200,7 @@ def sources(
             SourceFile.archive_id,
             SourceFile.contents,
         )
-        .where(SourceFile.status != "rejected", SourceFile.benchmark_set_id.is_not(None))
+        .where(SourceFile.status.in_(TAKEN), SourceFile.benchmark_set_id.is_not(None))
         .order_by(SourceFile.id)
     )
     if set_id is not None:
@@ -150,19 +220,19 @@ def sources(
     ]
 
 
+def recorded_files(connection: Connection) -> list[RecordedFile]:
+    """The files that were taken, oldest first, without what they hold."""
+    query = (
+        select(SourceFile.path, SourceFile.sha256, SourceFile.size_bytes)
+        .where(SourceFile.status.in_(TAKEN))
+        .order_by(SourceFile.id)
+    )
+    return [RecordedFile._make(row) for row in connection.execute(query)]
+
+
 def set_ids(connection: Connection) -> list[int]:
     """All benchmark sets."""
     return list(connection.execute(select(BenchmarkSet.id).order_by(BenchmarkSet.id)).scalars())
-
-
-def last_run(connection: Connection) -> dict[str, Any] | None:
-    """The newest run: id, kind, status, and when it started, as ISO 8601."""
-    row = connection.execute(
-        select(Run.id, Run.kind, Run.status, Run.started_at).order_by(Run.id.desc()).limit(1)
-    ).first()
-    if row is None:
-        return None
-    return {**row._mapping, "started_at": row.started_at.isoformat(timespec="seconds")}
 
 
 def require_same_extras(connection: Connection, set_id: int, contents: Contents) -> None:

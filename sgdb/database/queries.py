@@ -6,20 +6,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Connection, Double, Integer, Select, Text, cast, func, select, text
+from sqlalchemy import Connection, Double, Integer, Select, Text, cast, func, select
 
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
+from sgdb.database.reading import streamed, within
 from sgdb.records import GameConfig
-
-_BATCH = 1000
-
-
-def _rows(connection: Connection, query: Select[Any]) -> Iterator[dict[str, Any]]:
-    """The rows through a server-side cursor."""
-    # Of a cursor the server expects that only a tenth is read, and picks plans that are slow as a whole.
-    connection.execute(text("SELECT set_config('cursor_tuple_fraction', '1', true)"))
-    for row in connection.execute(query, execution_options={"yield_per": _BATCH}):
-        yield dict(row._mapping)
 
 
 def _of_config(config: GameConfig) -> Any:
@@ -119,12 +110,8 @@ def benchmark_sets(connection: Connection) -> list[dict[str, Any]]:
     ]
 
 
-def _within(query: Select[Any], start: int | None, stop: int | None) -> Select[Any]:
-    if start is not None:
-        query = query.where(Game.game_index >= start)
-    if stop is not None:
-        query = query.where(Game.game_index < stop)
-    return query.order_by(Game.game_index)
+def _in_order(query: Select[Any], start: int | None, stop: int | None) -> Select[Any]:
+    return within(query, start, stop).order_by(Game.game_index)
 
 
 def games(
@@ -134,13 +121,8 @@ def games(
     query = select(
         Game.game_index, Game.seed, cast(Game.board_state, Text).label("board"), Game.metadata_
     ).where(Game.benchmark_set_id == set_id)
-    for row in _rows(connection, _within(query, start, stop)):
-        yield {
-            "game_index": row["game_index"],
-            "seed": row["seed"],
-            "board": json.loads(row["board"]),
-            "metadata": row["metadata"],
-        }
+    for index, seed, board, metadata in streamed(connection, _in_order(query, start, stop)):
+        yield {"game_index": index, "seed": seed, "board": json.loads(board), "metadata": metadata}
 
 
 def results(
@@ -161,19 +143,5 @@ def results(
         .join(Bot, Bot.id == GameResult.bot_id)
         .where(Game.benchmark_set_id == set_id, Bot.name == bot)
     )
-    yield from _rows(connection, _within(query, start, stop))
-
-
-def bot_names(connection: Connection, set_id: int) -> list[str]:
-    """The bots that have results in the set."""
-    query = (
-        select(Bot.name)
-        .where(
-            select(GameResult.id)
-            .join(Game, Game.id == GameResult.game_id)
-            .where(GameResult.bot_id == Bot.id, Game.benchmark_set_id == set_id)
-            .exists()
-        )
-        .order_by(Bot.name)
-    )
-    return list(connection.execute(query).scalars())
+    for row in streamed(connection, _in_order(query, start, stop)):
+        yield dict(row._mapping)

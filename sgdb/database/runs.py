@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
-from typing import Any, Protocol
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import datetime
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, select
 
-from sgdb.database.engine import transaction
+from sgdb.database.driver_errors import translated_errors
+from sgdb.database.engine import transaction, undo
 from sgdb.database.ids import DryRunIds, IdSource, SequenceIds
+from sgdb.database.liveness import is_shown, show_at_work
 from sgdb.database.locks import lock_all_sets, lock_set
-from sgdb.database.provenance import finish_run, make_run
-from sgdb.errors import SgdbError
+from sgdb.database.models import Run
+from sgdb.database.provenance import RUNNING, finish_run, make_run
+from sgdb.database.retry import retried
+from sgdb.errors import BusyError, SgdbError
 from sgdb.records import Contents
 
 KIND = "migrate-pickles"
 # Whatever the server's default: behind a lock, what its former holder has committed must be seen.
 _ISOLATION = "READ COMMITTED"
+T = TypeVar("T")
 
 
 class AnyRun(Protocol):
@@ -30,8 +37,9 @@ class AnyRun(Protocol):
     def whole(self) -> AbstractContextManager[None]:
         """Around all files."""
 
-    def transaction(self) -> AbstractContextManager[Connection]:
-        """Around one file: all of it or nothing."""
+    def attempt(self, work: Callable[[Connection], T]) -> T:
+        """One file's work in a transaction of its own: all of it or nothing. If the server gives that up for
+        a reason that passes by itself, the work is done again, a bounded number of times."""
 
     def lock(self, connection: Connection, contents: Contents) -> None:
         """Keeps other writers out of the file's set until it is committed. Raises BusyError."""
@@ -41,10 +49,19 @@ class AnyRun(Protocol):
 
 
 class RealRun:
-    """Real transactions, and a row in `runs` as soon as there is something to write down."""
+    """Real transactions, and a row in `runs` as soon as there is something to write down.
+
+    One connection at a time is used, and it shows others that the run is at work.
+    """
 
     def __init__(
-        self, engine: Engine, *, lock_timeout: float, options: dict[str, Any], on_wait: Callable[[], object]
+        self,
+        engine: Engine,
+        *,
+        lock_timeout: float,
+        options: dict[str, Any],
+        on_wait: Callable[[], object],
+        on_retry: Callable[[str], object] | None = None,
     ) -> None:
         self.ids: IdSource = SequenceIds()
         self.committed_id: int | None = None
@@ -52,13 +69,17 @@ class RealRun:
         self._lock_timeout = lock_timeout
         self._options = options
         self._on_wait = on_wait
+        self._on_retry = on_retry
         self._pending_id: int | None = None
+        self._started_at: datetime | None = None
 
     def id(self, connection: Connection) -> int:
         """The run's id."""
         run_id = self.committed_id or self._pending_id
         if run_id is None:
             run_id = self._pending_id = make_run(connection, self.ids, KIND, self._options)
+            self._started_at = connection.execute(select(Run.started_at).where(Run.id == run_id)).scalar_one()
+            show_at_work(connection, run_id)  # before others can see the row
         return run_id
 
     def lock(self, connection: Connection, contents: Contents) -> None:
@@ -71,13 +92,31 @@ class RealRun:
             on_wait=self._on_wait,
         )
 
+    def attempt(self, work: Callable[[Connection], T]) -> T:
+        """One file's work."""
+        return retried(partial(_within, self.transaction, work), on_retry=self._on_retry)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """One file's transaction."""
+        """One file's transaction. Raises BusyError when the run has been taken back."""
         self._pending_id = None
         with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._lock_timeout) as connection:
+            if self.committed_id is not None:
+                self._go_on(connection, self.committed_id)
             yield connection
         self.committed_id = self.committed_id or self._pending_id
+
+    def _go_on(self, connection: Connection, run_id: int) -> None:
+        if not is_shown(connection, run_id):  # a new connection in place of one that was lost
+            show_at_work(connection, run_id)
+        # Whoever takes a run back locks its row before looking whether it is at work. Its number may be that
+        # of another run by now, if the database was put back to a backup.
+        own = (Run.id == run_id) & (Run.started_at == self._started_at) & (Run.status == RUNNING)
+        if connection.execute(select(Run.id).where(own).with_for_update(read=True)).first() is None:
+            raise BusyError(
+                f"run {run_id} was taken back, or the database put back to a backup, while it was at work",
+                hint="run the command again: it begins a run of its own",
+            )
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -92,20 +131,33 @@ class RealRun:
         self._finish("done")
 
     def _finish(self, status: str) -> None:
-        if self.committed_id is not None:
-            with transaction(self._engine) as connection:
-                finish_run(connection, self.committed_id, status)
+        run_id = self.committed_id
+        if run_id is None:
+            return
+
+        def finish(connection: Connection) -> None:
+            finish_run(connection, run_id, status)
+
+        retried(partial(_within, partial(transaction, self._engine), finish), on_retry=self._on_retry)
 
 
 class DryRun:
     """The same in one transaction, with a savepoint a file, and a rollback at the end."""
 
-    def __init__(self, engine: Engine, *, lock_timeout: float, on_wait: Callable[[], object]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        lock_timeout: float,
+        on_wait: Callable[[], object],
+        on_retry: Callable[[str], object] | None = None,
+    ) -> None:
         self.ids: IdSource = DryRunIds()
         self.committed_id: int | None = None
         self._engine = engine
         self._lock_timeout = lock_timeout
         self._on_wait = on_wait
+        self._on_retry = on_retry
         self._connection: Connection
         self._run_id: int | None = None
 
@@ -118,12 +170,16 @@ class DryRun:
     def lock(self, connection: Connection, contents: Contents) -> None:
         """Nothing: `whole` has locked every set, because its one transaction goes through many."""
 
+    def attempt(self, work: Callable[[Connection], T]) -> T:
+        """One file's work."""
+        return retried(partial(_within, self.transaction, work), on_retry=self._on_retry)
+
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
         """One file's savepoint."""
         before = self._run_id
         try:
-            with self._connection.begin_nested():
+            with translated_errors(self._engine.url), self._connection.begin_nested():
                 yield self._connection
         except BaseException:
             self._run_id = before  # the row went with the savepoint
@@ -132,10 +188,15 @@ class DryRun:
     @contextmanager
     def whole(self) -> Iterator[None]:
         """The transaction, which is never committed."""
-        with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._lock_timeout) as connection:
+        begin = partial(transaction, self._engine, isolation=_ISOLATION, lock_timeout=self._lock_timeout)
+        with ExitStack() as stack:
+            connection = retried(lambda: stack.enter_context(begin()), on_retry=self._on_retry)
             lock_all_sets(connection, timeout=self._lock_timeout, on_wait=self._on_wait)
             self._connection = connection
             yield
-            ours = connection.get_transaction()
-            assert ours is not None
-            ours.rollback()
+            undo(connection)
+
+
+def _within(begin: Callable[[], AbstractContextManager[Connection]], work: Callable[[Connection], T]) -> T:
+    with begin() as connection:
+        return work(connection)

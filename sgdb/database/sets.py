@@ -20,6 +20,7 @@ from sqlalchemy import (
     any_,
     bindparam,
     cast,
+    delete,
     insert,
     select,
     update,
@@ -29,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
 from sgdb.errors import ConflictError, NotFoundError
-from sgdb.records import BotPerformance, GameConfig
+from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
 # <model_name>_<YYYYMMDD>_<HHMMSS>_<8 hex of a weight hash>; the name may hold underscores itself.
@@ -48,6 +49,12 @@ class StoredGame(NamedTuple):
     metadata: dict[str, Any] | None
     source_file_id: int | None
 
+    @property
+    def snapshot(self) -> GameSnapshot:
+        """The game as a record; how its board came into the database is no part of it."""
+        metadata = {name: value for name, value in (self.metadata or {}).items() if name != "origin"}
+        return GameSnapshot(self.game_index, self.board, self.seed, metadata or None)
+
 
 class StoredResult(NamedTuple):
     """A game_results row as it stands in the database, with its game's index."""
@@ -60,6 +67,12 @@ class StoredResult(NamedTuple):
     metadata: dict[str, Any] | None
     source_file_id: int | None
     execution_time_ms: float | None = None
+
+    def performance(self, key: str) -> BotPerformance:
+        """The result as a record; `key` is the bot that it is filed under."""
+        metadata = dict(self.metadata or {})
+        name = metadata.pop("bot_name", key)
+        return BotPerformance(name, *self[:5], metadata or None)
 
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
@@ -227,6 +240,12 @@ def fetch_results(
     return {row.game_index: StoredResult(*row) for row in rows}
 
 
+def remove_results(connection: Connection, set_id: int, bot_id: int, indexes: Sequence[int]) -> None:
+    """Deletes one bot's results on these games of the set."""
+    games = select(Game.id).where(Game.benchmark_set_id == set_id, _between(Game.game_index, indexes))
+    connection.execute(delete(GameResult).where(GameResult.bot_id == bot_id, GameResult.game_id.in_(games)))
+
+
 def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, int]:
     """The games' primary keys, by index."""
     rows = connection.execute(
@@ -235,6 +254,21 @@ def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> d
         )
     )
     return {row.game_index: row.id for row in rows}
+
+
+def bots_with_results(connection: Connection, set_id: int) -> list[str]:
+    """The bots that have results in the set."""
+    query = (
+        select(Bot.name)
+        .where(
+            select(GameResult.id)
+            .join(Game, Game.id == GameResult.game_id)
+            .where(GameResult.bot_id == Bot.id, Game.benchmark_set_id == set_id)
+            .exists()
+        )
+        .order_by(Bot.name)
+    )
+    return list(connection.execute(query).scalars())
 
 
 class StoredSet(NamedTuple):

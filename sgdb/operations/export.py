@@ -227,8 +227,7 @@ class _ExportedSet:
                 row = stored.get(index)
                 if row is None:
                     raise self._incomplete(f"game {index}")
-                metadata = {name: value for name, value in (row.metadata or {}).items() if name != "origin"}
-                yield GameSnapshot(index, row.board, row.seed, metadata or None)
+                yield row.snapshot
 
     def results(self) -> Iterator[tuple[str, Iterator[BotPerformance]]]:
         """The keys in the file's order, with their rows."""
@@ -243,9 +242,7 @@ class _ExportedSet:
                 row = stored.get(index)
                 if row is None:
                     raise self._incomplete(f"the result of {key!a} on game {index}")
-                metadata = dict(row.metadata or {})
-                name = metadata.pop("bot_name", key)
-                yield BotPerformance(name, *row[:5], metadata or None)
+                yield row.performance(key)
 
     def _incomplete(self, what: str) -> IncompleteSetError:
         return IncompleteSetError(

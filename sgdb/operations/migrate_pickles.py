@@ -201,14 +201,22 @@ def migrate_pickles(
     run: AnyRun
     with ready_engine(settings, progress.notice) as engine:
         if options.dry_run:
-            run = DryRun(engine, lock_timeout=settings.lock_timeout, on_wait=on_wait)
+            run = DryRun(
+                engine, lock_timeout=settings.lock_timeout, on_wait=on_wait, on_retry=progress.notice
+            )
         else:
             recorded = {
                 "paths": [path_text(path) for path in paths],
                 "set_base_seed": options.set_base_seed,
                 "archive": options.archive,
             }
-            run = RealRun(engine, lock_timeout=settings.lock_timeout, options=recorded, on_wait=on_wait)
+            run = RealRun(
+                engine,
+                lock_timeout=settings.lock_timeout,
+                options=recorded,
+                on_wait=on_wait,
+                on_retry=progress.notice,
+            )
         interrupted = _Migration(options, run, progress, reports).go(selection.files)
     return MigratePicklesResult(
         run_id=run.committed_id,
@@ -268,28 +276,27 @@ class _Migration:
         return False
 
     def _file(self, report: FileReport) -> None:
-        path, spool, done = report.path, Spool(), 0
+        path, spool, work = report.path, Spool(), _Work(self._progress, report.path)
 
-        def on_bytes(count: int) -> None:
-            nonlocal done
-            done += count
-            self._progress.advance(count, path.name)
+        def take(connection: Connection) -> None:
+            work.again_from(first_reading)
+            self._run.lock(connection, file.contents)
+            self._take(connection, file, spool, report, work.did)
 
         try:
             file = LegacyFile.read(
                 FileSource(path),
                 base_seed=self._options.set_base_seed,
                 copy=spool if self._options.archive else None,
-                on_bytes=on_bytes,
+                on_bytes=work.did,
             )
+            first_reading = work.done
             report._describe(file)
             if len(file.missing):
                 # A refusal is to come before the work of making boards, and without holding the set's lock.
                 for _ in file.rows():
                     pass
-            with self._run.transaction() as connection:
-                self._run.lock(connection, file.contents)
-                self._take(connection, file, spool, report, on_bytes)
+            self._run.attempt(take)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             self._refuse(report, error)
         except Exception as error:
@@ -300,7 +307,7 @@ class _Migration:
             self._refuse(report, DamagedPickleError("the file changed while it was read"))
         finally:
             spool.close()
-        self._progress.advance(max(reading_work(path) - done, 0), path.name)
+        work.finish()
 
     def _take(
         self,
@@ -344,7 +351,7 @@ class _Migration:
                 benchmark_set_id=intake.set_id,
                 archive_id=archive_id,
                 contents=contents.to_json(),
-                counts={"games": report.games, "results": report.results},
+                counts=_counts(report, intake),
                 notes=report.notes,
             )
 
@@ -352,17 +359,55 @@ class _Migration:
         """Reports a refusal, and writes it down once."""
         run = self._run
         report._refuse(error)
-        assert report.error is not None
-        with run.transaction() as connection:
+        said = report.error
+        assert said is not None
+
+        def record(connection: Connection) -> None:
             record_rejection(
                 connection,
                 run.ids,
                 lambda: run.id(connection),
                 report.path,
                 report.sha256,
-                report.error,
+                said,
                 {"games": report.games, "results": report.results},
             )
+
+        run.attempt(record)
+
+
+def _counts(report: FileReport, intake: Intake) -> dict[str, Any]:
+    """The sums, and what the set declared before where the file has raised that."""
+    counts: dict[str, Any] = {"games": report.games, "results": report.results}
+    if intake.extended_from is not None:
+        counts["extended"] = {"benchmark_set_id": intake.set_id, "num_games_before": intake.extended_from}
+    return counts
+
+
+class _Work:
+    """How much of the reading of one file is done; what is done a second time is not reported again."""
+
+    def __init__(self, progress: Progress, path: Path) -> None:
+        self._progress = progress
+        self._path = path
+        self._reported = 0
+        self.done = 0  # bytes
+
+    def did(self, count: int) -> None:
+        """So many bytes more have been read."""
+        self.done += count
+        fresh = self.done - self._reported
+        if fresh > 0:
+            self._reported = self.done
+            self._progress.advance(fresh, self._path.name)
+
+    def again_from(self, done: int) -> None:
+        """What came after the first `done` bytes is done again."""
+        self.done = done
+
+    def finish(self) -> None:
+        """Nothing more is read of this file, refused or not."""
+        self._progress.advance(max(reading_work(self._path) - self._reported, 0), self._path.name)
 
 
 def _has_changed(path: Path, sha256: str | None) -> bool:

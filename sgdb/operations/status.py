@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from sgdb.database.engine import (
     database_url,
@@ -15,20 +16,25 @@ from sgdb.database.engine import (
     server_info,
     transaction,
 )
-from sgdb.database.provenance import last_run
+from sgdb.database.history import last_run, running
+from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
+from sgdb.database.provenance import RUNNING, RecordedFile, recorded_files, recorded_path
 from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes
-from sgdb.errors import DatabaseMissingError, UnsupportedServerError
+from sgdb.errors import DatabaseMissingError, FileAccessError, UnsupportedServerError
+from sgdb.pickles.whereabouts import Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
+from sgdb.storage.journal import Journal
 
 _INIT = "sgdb init"
+_READY = "ready"
 _STATES = {
     SchemaStatus.MISSING: ("no tables", _INIT),
     SchemaStatus.OUTDATED: ("outdated", _INIT),
     SchemaStatus.NEWER: ("newer", "pip install --upgrade sgdb"),
-    SchemaStatus.CURRENT: ("ready", None),
+    SchemaStatus.CURRENT: (_READY, None),
 }
 
 
@@ -42,11 +48,28 @@ class TableStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesStatus:
+    """What has become of the files that were migrated, by the paths they had then: `recorded` paths, of which
+    `unchanged` hold what was migrated from them last; the paths that hold other bytes now, and those where
+    nothing is left. `unreadable` are those that cannot be looked at, with the reason.
+    """
+
+    recorded: int
+    unchanged: int
+    changed: list[str]
+    gone: list[str]
+    unreadable: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class StatusResult:
     """What is known; None where the server is down or the database is not there.
 
     `state` is "ready", or what keeps it from being so: "not set up", "stopped", "no database",
     "unsupported server", "no tables", "outdated" or "newer". `next_step` is the way out of that.
+    `last_run["status"]` is as `sgdb query runs` tells it, and `broken_off` are the runs of that status.
+    `debts` are saves of dual storages that have not reached both sides, the oldest `owed_since`; `mismatches`
+    are values on which the two sides differ.
     """
 
     address: str
@@ -63,17 +86,23 @@ class StatusResult:
     runs: int | None = None
     last_run: dict[str, Any] | None = None
     pickle_dir: str | None = None
+    broken_off: list[int] | None = None
+    files: FilesStatus | None = None
+    debts: int = 0
+    owed_since: str | None = None
+    mismatches: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
         return asdict(self) | {"tables": [asdict(table) for table in self.tables]}
 
 
-def status(settings: Settings, progress: Progress | None = None) -> StatusResult:
+def status(settings: Settings, progress: Progress | None = None, *, check_files: bool = True) -> StatusResult:
     """Looks, and changes nothing: a stopped embedded server stays stopped.
 
-    Rows are counted, not estimated. Raises EnvironmentFaultError when a server that should answer does
-    not: unreachable, wrong password, no permission.
+    Rows are counted, not estimated. With `check_files`, the files that were migrated are looked for, and
+    those of the right size read once. Raises EnvironmentFaultError when a server that should answer does not:
+    unreachable, wrong password, no permission.
     """
     progress = progress or Silent()
     embedded = EmbeddedServer(settings.home) if settings.server_address is None else None
@@ -84,6 +113,7 @@ def status(settings: Settings, progress: Progress | None = None) -> StatusResult
         next_step="sgdb server start",
         data_folder=str(embedded.data_folder) if embedded else None,
         pickle_dir=None if settings.pickle_dir is None else str(settings.pickle_dir),
+        **_journal(settings, progress),
     )
     if embedded is not None:
         found = embedded.status()
@@ -97,11 +127,28 @@ def status(settings: Settings, progress: Progress | None = None) -> StatusResult
     engine = make_engine(url, connect_timeout=settings.connect_timeout)
     try:
         with transaction(engine, read_only=True) as connection:
-            return _look(connection, result)
+            result = _look(connection, result)
+            if result.state != _READY:
+                return result
+            recorded, unfinished = recorded_files(connection), running(connection)
+        result = _with_runs(engine, result, unfinished)
+        return replace(result, files=_look_for_all(recorded, progress)) if check_files else result
     except DatabaseMissingError:
         return replace(result, state="no database", next_step=_INIT)
     finally:
         engine.dispose()
+
+
+def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """What dual storages have left; a journal that cannot be read is told, and no reason to tell no more."""
+    journal = Journal(settings.journal_folder)
+    try:
+        debts, mismatches = journal.debts(), journal.mismatches()
+    except FileAccessError as error:
+        progress.notice(f"the journal cannot be read: {error.message}")
+        return {}
+    since = debts[0].since if debts else None
+    return {"debts": sum(debt.saves for debt in debts), "owed_since": since, "mismatches": len(mismatches)}
 
 
 def _look(connection: Connection, result: StatusResult) -> StatusResult:
@@ -126,3 +173,34 @@ def _look(connection: Connection, result: StatusResult) -> StatusResult:
         runs=rows["runs"],
         last_run=last_run(connection),
     )
+
+
+def _with_runs(engine: Engine, result: StatusResult, unfinished: list[int]) -> StatusResult:
+    """The result with those of the unfinished runs that are at work no longer."""
+    silent = broken_off(engine, unfinished)
+    last = result.last_run
+    if last is not None and last["status"] == RUNNING:
+        last = last | {"status": BROKEN_OFF if last["id"] in silent else AT_WORK}
+    return replace(result, last_run=last, broken_off=sorted(silent))
+
+
+def _look_for_all(recorded: list[RecordedFile], progress: Progress) -> FilesStatus:
+    newest = {file.path: file for file in recorded}
+    found: Counter[Whereabouts] = Counter()
+    changed, gone, unreadable = list[str](), list[str](), dict[str, str]()
+    progress.start(sum(file.size_bytes for file in newest.values()), "B")
+    try:
+        for file in newest.values():
+            path = recorded_path(file.path)
+            look = look_for(path, file.sha256, file.size_bytes)
+            progress.advance(file.size_bytes, path.name)
+            found[look.whereabouts] += 1
+            if look.whereabouts is Whereabouts.CHANGED:
+                changed.append(file.path)
+            elif look.whereabouts is Whereabouts.GONE:
+                gone.append(file.path)
+            elif look.error is not None:
+                unreadable[file.path] = look.error
+    finally:
+        progress.finish()
+    return FilesStatus(len(newest), found[Whereabouts.UNCHANGED], changed, gone, unreadable)

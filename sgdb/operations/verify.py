@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,28 @@ from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, run_checks
 from sgdb.database.compare import Difference, compare_game, compare_result
-from sgdb.database.coverage import listed, regenerated_games, stored_games, stored_results
+from sgdb.database.coverage import (
+    listed,
+    regenerated_games,
+    saved_games,
+    saved_results,
+    stored_games,
+    stored_results,
+)
 from sgdb.database.engine import transaction
-from sgdb.database.provenance import SourceRow, sources
+from sgdb.database.provenance import (
+    SourceRow,
+    find_saved_source,
+    recorded_files,
+    recorded_path,
+    sources,
+)
 from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
 from sgdb.errors import (
     ArchiveError,
     FileAccessError,
     InputRefusedError,
+    NotAPickleError,
     NotFoundError,
     SgdbError,
     UsageError,
@@ -30,11 +45,13 @@ from sgdb.errors import (
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.legacy import Games, LegacyFile
 from sgdb.pickles.selection import Selection, reading_work, select_files
+from sgdb.pickles.whereabouts import hash_file
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 
 SHOWN_EXAMPLES = 20
+_SHOWN_DIGITS = 16  # of a SHA-256's 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,14 @@ class VerifyOptions:
 
 @dataclass(slots=True)
 class FileVerdict:
-    """What was found about one file: "equal", "different", "missing" or "unreadable"."""
+    """What was found about one file: "equal", "different", "missing" or "unreadable". `notes` say what does
+    not make it unequal, such as other bytes for the same values."""
 
     path: str
     status: str = "equal"
     differences: int = 0
     examples: list[Difference] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     error: str | None = None
     refusal: SgdbError | None = None
     limit: int | None = SHOWN_EXAMPLES
@@ -78,6 +97,7 @@ class FileVerdict:
             "differences": self.differences,
             "examples": [example._asdict() for example in self.examples],
             "error": self.error,
+            "notes": self.notes,
         }
 
 
@@ -133,7 +153,7 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         verifier = _Verifier(connection, progress, limit)
         if options.paths:
-            verifier.files(selection)
+            selection = verifier.files(selection)
         else:
             verifier.archives()
     verdicts = sorted(verifier.verdicts, key=lambda verdict: verdict.path)
@@ -163,13 +183,22 @@ class _Verifier:
         self.verdicts: list[FileVerdict] = []
         self.checks: list[Check] = []
 
-    def files(self, selection: Selection) -> None:
-        """Files on disk."""
-        for path, error in selection.refused:
-            self._verdict(str(path)).refuse(error)
+    def files(self, selection: Selection) -> Selection:
+        """Files on disk. What is no pickle, but was one when it was migrated, is not passed over: returns the
+        selection without it."""
+        migrated = _migrated_from(self._connection)
+        spoilt = [each for each in selection.skipped if _resolved(each[0]) in migrated]
+        refused = [*selection.refused, *((path, NotAPickleError(reason)) for path, reason in spoilt)]
+        for path, error in refused:
+            verdict = self._verdict(str(path))
+            verdict.refuse(error)
+            _compare_bytes(path, None, migrated.get(_resolved(path), []), verdict)
         with self._bar(sum(map(reading_work, selection.files))):
             for path in selection.files:
-                self._file(FileSource(path), self._verdict(str(path)), None)
+                verdict = self._verdict(str(path))
+                sha256 = self._file(FileSource(path), verdict, None)
+                _compare_bytes(path, sha256, migrated.get(_resolved(path), []), verdict)
+        return replace(selection, skipped=[each for each in selection.skipped if each not in spoilt])
 
     def archives(self) -> None:
         """The stored originals, and the database's own checks."""
@@ -210,8 +239,9 @@ class _Verifier:
         self.verdicts.append(verdict)
         return verdict
 
-    def _file(self, source: Source, verdict: FileVerdict, row: SourceRow | None) -> None:
-        """Compares one file; `row` is its record where that is known, otherwise it is looked for."""
+    def _file(self, source: Source, verdict: FileVerdict, row: SourceRow | None) -> str | None:
+        """Compares one file; `row` is its record where that is known, otherwise it is looked for. Returns the
+        SHA-256 of what was read."""
 
         def on_bytes(count: int) -> None:
             self._progress.advance(count, source.name)
@@ -225,6 +255,8 @@ class _Verifier:
             self._compare(file, row or self._record(file.sha256), verdict, on_bytes)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             verdict.refuse(error)
+            return None
+        return file.sha256
 
     def _record(self, sha256: str) -> SourceRow | None:
         """What was written down last about this very content."""
@@ -273,8 +305,11 @@ class _Verifier:
                 verdict.add(Difference(None, None, f"config.{name}", ours, theirs))
         if contents.base_seed != stored.base_seed:
             verdict.add(Difference(None, None, "base_seed", contents.base_seed, stored.base_seed))
-        # Of several files of one set, the largest declares its size.
+        # Of several files of one set, and the programs that store in it, the largest declares its size.
         declared = max(contents.num_games, *(row.contents.num_games for row in of_set), 0)
+        saved = find_saved_source(self._connection, set_id)
+        if saved is not None:
+            declared = max(declared, saved[1])
         if stored.num_games != declared:
             verdict.add(Difference(None, None, "num_games", declared, stored.num_games))
 
@@ -319,13 +354,43 @@ class _Verifier:
             verdict.add(Difference(index, None, "metadata.origin", "regenerated", None))
 
     def _unexplained(self, set_id: int, files: list[SourceRow | Contents], verdict: FileVerdict) -> None:
-        """Rows of the set that none of these files has."""
+        """Rows of the set that none of these files has, and no program has stored."""
         games, results = listed(files)
-        for index in stored_games(self._connection, set_id).minus(games):
+        unlisted = stored_games(self._connection, set_id).minus(games)
+        for index in unlisted.minus(saved_games(self._connection, set_id)):
             verdict.add(Difference(index, None, "row", None, "present"))
+        saved = saved_results(self._connection, set_id)
         for bot, stored in stored_results(self._connection, set_id).items():
-            for index in stored.minus(results.get(bot, IdRuns())):
+            for index in stored.minus(results.get(bot, IdRuns())).minus(saved.get(bot, IdRuns())):
                 verdict.add(Difference(index, bot, "row", None, "present"))
+
+
+def _migrated_from(connection: Connection) -> dict[str, list[str]]:
+    """The SHA-256 of all that was migrated from each path, oldest first."""
+    migrated: dict[str, list[str]] = {}
+    for file in recorded_files(connection):
+        migrated.setdefault(_resolved(recorded_path(file.path)), []).append(file.sha256)
+    return migrated
+
+
+def _resolved(path: Path) -> str:
+    return os.path.realpath(path)
+
+
+def _compare_bytes(path: Path, sha256: str | None, migrated: list[str], verdict: FileVerdict) -> None:
+    """Notes it when the file has other bytes than were migrated from its path. `sha256` is None where they
+    could not be read as a benchmark."""
+    if not migrated:
+        return
+    try:
+        found = sha256 or hash_file(path)
+    except (FileAccessError, NotFoundError, InputRefusedError):  # which has been said
+        return
+    if found not in migrated:
+        verdict.notes.append(
+            "these are not the bytes that were migrated from here: their SHA-256 begins with "
+            f"{found[:_SHOWN_DIGITS]}, that of the migrated file with {migrated[-1][:_SHOWN_DIGITS]}"
+        )
 
 
 def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdict) -> None:

@@ -70,6 +70,21 @@ class _File:
             ) from error
 
 
+class _HeldFile:
+    """An open file as a source of its own: every reading begins anew, on the same file."""
+
+    def __init__(self, descriptor: int, path: Path) -> None:
+        self.name = path.name
+        self._descriptor = descriptor
+        self._path = path
+
+    @contextmanager
+    def open(self) -> Iterator[ByteStream]:
+        """The bytes from the beginning."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        yield _File(self._descriptor, self._path)
+
+
 class FileSource:
     """A file on disk. Only regular files are opened, and opening never waits (as it would for a pipe)."""
 
@@ -81,6 +96,12 @@ class FileSource:
     def open(self) -> Iterator[ByteStream]:
         """The bytes from the beginning. Raises FileAccessError, NotFoundError or NotAPickleError; reading
         raises FileAccessError."""
+        with self.hold() as held, held.open() as stream:
+            yield stream
+
+    @contextmanager
+    def hold(self) -> Iterator[Source]:
+        """This very file for several readings, whatever takes its name meanwhile. Raises like `open`."""
         try:
             descriptor = os.open(
                 self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
@@ -94,7 +115,7 @@ class FileSource:
         try:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
                 raise NotAPickleError("not a regular file")
-            yield _File(descriptor, self.path)
+            yield _HeldFile(descriptor, self.path)
         finally:
             os.close(descriptor)
 
@@ -104,7 +125,7 @@ def find_files(
 ) -> tuple[list[Path], list[tuple[Path, FileAccessError]]]:
     """The files that `path` stands for: itself, or a folder's files (and those below, if `recursive`),
     sorted; and what could not be looked at. `only` is a glob for names. Links to folders are not
-    followed, and files that sgdb is still writing are passed over. Raises NotFoundError."""
+    followed, and sgdb's own locks and half-written files are passed over. Raises NotFoundError."""
     closed: list[tuple[Path, FileAccessError]] = []
     try:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
@@ -129,9 +150,14 @@ def find_files(
         found.extend(
             Path(folder, name)
             for name in names
-            if (only is None or fnmatch(name, only)) and not (name[0] == "." and name.endswith(".part"))
+            if (only is None or fnmatch(name, only)) and not is_own_file(name)
         )
     return sorted(found), closed
+
+
+def is_own_file(name: str) -> bool:
+    """Whether a file of this name is one that sgdb itself keeps beside others while it works."""
+    return name[0] == "." and name.endswith((".part", ".lock"))
 
 
 def what_it_is(source: Source) -> str | None:

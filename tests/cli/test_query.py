@@ -71,6 +71,35 @@ def test_results_in_parts(sgdb_process: Process) -> None:
     ]
 
 
+def test_runs_for_people_and_for_scripts(sgdb_process: Process, settings: Settings, tmp_path: Path) -> None:
+    """A line a run or a file, whichever format; a taking back says of which run."""
+    bad = write_legacy(tmp_path / "bad", spoil_bytes=lambda raw: raw[:-1])
+    migrate(settings, write_legacy(tmp_path / "b.pkl", base_seed=1), bad)
+    assert sgdb_process("rollback", "--yes").returncode == 0
+    lines = sgdb_process("query", "runs").stdout.splitlines()
+    assert [line.split("  ")[0].strip() for line in lines[:1]] == ["run"]
+    assert "migrate-pickles" in lines[2]
+    assert "1 migrated" in lines[2]
+    assert "1 rejected, 1 rolled-back" in lines[3]
+    assert "rollback of run 2" in lines[4]
+    document = json.loads(sgdb_process("query", "runs", "--format", "json").stdout)
+    assert [(run["id"], run["kind"], run["status"], run["results_inserted"]) for run in document] == [
+        (1, "migrate-pickles", "done", 300),
+        (2, "migrate-pickles", "rolled-back", 10),
+        (3, "rollback", "done", 0),
+    ]
+    rows = list(csv.DictReader(sgdb_process("query", "runs", "--format", "csv").stdout.splitlines()))
+    assert json.loads(rows[2]["options"]) == {"run": 2, "was": "done"}
+    files = sgdb_process("query", "runs", 1).stdout.splitlines()
+    assert files[2].split() == ["a.pkl", "migrated", "1", "150", "300", "stored"]
+    assert sgdb_process("query", "runs", 2, "--format", "markdown").stdout.count("\n") == 4
+    refused = json.loads(sgdb_process("query", "runs", 2, "--format", "json").stdout)[1]
+    assert (refused["path"], refused["status"]) == (str(bad), "rejected")
+    done = sgdb_process("query", "runs", 9)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "sgdb query runs" in done.stderr
+
+
 @pytest.mark.parametrize("format", ["table", "json", "csv", "markdown"])
 def test_an_unknown_set_or_bot_leaves_stdout_empty(sgdb_process: Process, format: str) -> None:
     """Not even the heading is printed; the way out stands on stderr."""

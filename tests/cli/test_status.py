@@ -31,6 +31,26 @@ def test_a_ready_database(sgdb_process: Process, tmp_path: Path) -> None:
     assert any(line.split()[:2] == ["games", "3"] for line in lines)
 
 
+def test_files_that_are_not_what_was_migrated(sgdb_process: Process, tmp_path: Path) -> None:
+    """Counted on stdout, and named on stderr with what to do; not looked for when that is not wanted."""
+    for number in range(8):
+        write_legacy(tmp_path / f"{number}.pkl", num_games=3, base_seed=number)
+    assert sgdb_process("migrate-pickles", tmp_path).returncode == 0
+    for number in range(6):
+        write_legacy(tmp_path / f"{number}.pkl", num_games=4, base_seed=number)
+    (tmp_path / "6.pkl").unlink()
+    done = sgdb_process("status")
+    assert "files:    8 migrated: 1 unchanged, 6 changed since, 1 gone" in done.stdout
+    lines = done.stderr.splitlines()
+    assert lines[0] == "changed: 0.pkl is not what was migrated; see `sgdb verify 0.pkl`"
+    assert lines[5:] == ["changed: 1 more, named by --format json"]
+    files = json.loads(sgdb_process("status", "--format", "json").stdout)["files"]
+    assert (files["recorded"], files["unchanged"], len(files["changed"])) == (8, 1, 6)
+    assert files["gone"] == [str(tmp_path / "6.pkl")]
+    done = sgdb_process("status", "--no-files")
+    assert (done.stderr, "files:" in done.stdout) == ("", False)
+
+
 def test_the_formats(sgdb_process: Process) -> None:
     """JSON says it all; CSV and Markdown hold the tables."""
     document = json.loads(sgdb_process("status", "--format", "json").stdout)

@@ -68,6 +68,7 @@ def test_json_is_one_pure_document(sgdb_process: Process, engine: Engine, path: 
                 }
             ],
             "error": None,
+            "notes": [],
         }
     ]
     assert [check["ok"] for check in document["checks"]] == [True, False, True, True, True]
@@ -102,3 +103,15 @@ def test_without_originals_it_does_not_claim_to_have_compared(
     assert done.returncode == 0
     assert "no file was compared" in done.stderr
     assert "1 files were migrated without keeping the original" in done.stdout
+
+
+def test_other_bytes_with_the_same_values_are_said(sgdb_process: Process, path: Path) -> None:
+    """Equal is equal, but the file is not the one that was migrated: a line on stderr, a note in the JSON."""
+    write_legacy(path, num_games=40, protocol=2)
+    done = sgdb_process("verify", "a.pkl")
+    assert done.returncode == 0
+    assert "note: a.pkl: these are not the bytes that were migrated from here" in done.stderr
+    document = json.loads(sgdb_process("verify", path, "--format", "json").stdout)
+    assert (document["equal"], len(document["files"][0]["notes"])) == (True, 1)
+    rows = list(csv.DictReader(sgdb_process("verify", path, "--format", "csv").stdout.splitlines()))
+    assert "not the bytes" in rows[0]["detail"]

@@ -89,3 +89,20 @@ def test_a_full_temporary_folder_is_a_clear_error(monkeypatch: pytest.MonkeyPatc
         spool.finish()
     assert "TMPDIR" in (caught.value.hint or "")
     spool.close()
+
+
+def test_a_second_attempt_stores_the_same(engine: Engine) -> None:
+    """A transaction that was given up has used the compressed bytes, and its successor needs them again."""
+    spool = Spool()
+    spool.write(NOISE)
+    digest = hashlib.sha256(NOISE).hexdigest()
+    for attempt in range(2):
+        with transaction(engine) as connection:
+            archive_id = store_archive(connection, SequenceIds(), spool, digest, len(NOISE))
+            if attempt == 0:
+                ours = connection.get_transaction()
+                assert ours is not None
+                ours.rollback()
+    with transaction(engine, read_only=True) as connection:
+        check_archive(connection, archive_id)
+    spool.close()

@@ -73,7 +73,7 @@ def filled(engine: Engine) -> Engine:
 def test_a_new_set_is_made_with_one_source(engine: Engine) -> None:
     """Set, config, bots, games and results, each with the id of the one source row."""
     intake, calls = _take(engine, _contents(10, 4), _games(0, 10), _results([3, 0, 1, 2]))
-    assert (calls, intake.is_new, intake.extended, intake.wrote) == (1, True, False, True)
+    assert (calls, intake.is_new, intake.extended_from, intake.wrote) == (1, True, None, True)
     assert (intake.games.inserted, intake.results.inserted) == (10, 4)
     assert ask(engine, "SELECT game_index, seed FROM games JOIN game_results r ON games.id = game_id") == [
         (3, 3), (0, 0), (1, 1), (2, 2),
@@ -91,7 +91,7 @@ def test_what_is_there_already_leaves_no_trace(filled: Engine) -> None:
 def test_a_larger_declaration_alone_extends_the_set(filled: Engine) -> None:
     """It is a change, though no row is inserted and none needs a source."""
     intake, calls = _take(filled, _contents(10, num_games=11), _games(0, 10), _results(range(10)))
-    assert (calls, intake.extended, intake.wrote) == (0, True, True)
+    assert (calls, intake.extended_from, intake.wrote) == (0, 10, True)
     assert ask(filled, "SELECT num_games FROM benchmark_sets") == [(11,)]
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from sgdb.database.engine import transaction
-from sgdb.database.locks import lock_all_sets, lock_set
-from sgdb.errors import BusyError
+from sgdb.database.locks import lock_all_sets, lock_set, lock_tables
+from sgdb.errors import BusyError, SchemaError
 from sgdb.records import GameConfig
 
 CONFIG = GameConfig(5, 5, 3)
@@ -58,3 +59,39 @@ def test_any_base_seed_has_its_lock(engine: Engine, base_seed: int) -> None:
     """Whatever 64 bits hold."""
     with transaction(engine) as connection:
         lock_set(connection, CONFIG, base_seed, timeout=1)
+
+
+def test_tables_are_locked_for_writers_only(engine: Engine) -> None:
+    """A writer that knows no locks of sgdb is waited for and then kept out; readers are in nobody's way."""
+    insert = text("INSERT INTO bots (name) VALUES ('x')")
+    with engine.connect() as writer, transaction(engine) as ours, transaction(engine) as reader:
+        writer.execute(insert)
+        waits: list[int] = []
+        with pytest.raises(BusyError, match="sgdb's tables"):
+            lock_tables(ours, ["games", "bots"], timeout=0.3, on_wait=lambda: waits.append(1))
+        assert waits == [1]
+        writer.rollback()
+        lock_tables(ours, ["games", "bots"], timeout=1)
+        assert reader.execute(text("SELECT count(*) FROM bots")).scalar_one() == 0
+        writer.execute(text("SET LOCAL lock_timeout = '50ms'"))
+        with pytest.raises(DBAPIError):
+            writer.execute(insert)
+
+
+def test_waiting_for_tables_leaves_the_other_waits_as_they_were(engine: Engine) -> None:
+    """What the transaction does afterwards waits as long as it was told to."""
+    for outcome in ("got", "not got"):
+        with transaction(engine, lock_timeout=7) as ours, transaction(engine) as other:
+            if outcome == "not got":
+                other.execute(text("LOCK TABLE bots"))
+                with pytest.raises(BusyError):
+                    lock_tables(ours, ["bots"], timeout=0.01)
+            else:
+                lock_tables(ours, ["bots"], timeout=1)
+            assert ours.execute(text("SHOW lock_timeout")).scalar_one() == "7s"
+
+
+def test_a_table_that_is_not_there_is_no_wait(engine: Engine) -> None:
+    """Any other answer of the server comes out as it is."""
+    with pytest.raises(SchemaError), transaction(engine) as connection:
+        lock_tables(connection, ["nowhere"], timeout=1)

@@ -6,15 +6,28 @@ import os
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from sgdb.database.engine import transaction
 from sgdb.database.ids import SequenceIds
-from sgdb.database.provenance import is_registered, make_run, path_text, record_rejection, set_ids, sources
+from sgdb.database.provenance import (
+    complete_source_file,
+    find_saved_source,
+    has_saved_since,
+    is_registered,
+    make_run,
+    make_saved_source,
+    path_text,
+    record_rejection,
+    recorded_path,
+    remember_files,
+    set_ids,
+    sources,
+)
 from sgdb.records import Contents, GameConfig, IdRuns
 from sgdb.settings import Settings
 from tests.legacy import write_legacy
-from tests.steps import ask, migrate, tamper
+from tests.steps import ask, database_state, migrate, tamper
 
 
 def test_any_path_becomes_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,6 +36,53 @@ def test_any_path_becomes_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert path_text(Path("a \u2603")) == str(tmp_path / "a \u2603")
     path_text(Path(os.fsdecode(b"/x\xff"))).encode("utf-8")
     assert path_text(Path(os.fsdecode(b"/x\xff"))) != path_text(Path(os.fsdecode(b"/x\xfe")))
+
+
+@pytest.mark.parametrize("name", [b"plain", "\u2603".encode(), b"x\xff\xfe", b"a \\udcff b", b"\\x41"])
+def test_a_recorded_path_leads_back_to_the_file(tmp_path: Path, name: bytes) -> None:
+    """Also where its name is no UTF-8, or only looks as if it had been escaped."""
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    path.write_text("here")
+    assert recorded_path(path_text(path)).read_text() == "here"
+
+
+def test_a_program_leaves_word_of_the_files_it_has_seen(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    """As of the last time it stored something; without word it may have seen all of them."""
+    migrate(settings, write_legacy(tmp_path / "a", num_games=5))
+    with transaction(engine) as connection:
+        saved = make_saved_source(connection, SequenceIds(), 7)
+        complete_source_file(connection, saved, benchmark_set_id=1)
+        assert has_saved_since(connection, 1, 10**10)
+        remember_files(connection, saved, 1)
+        assert has_saved_since(connection, 1, 1)
+        assert not has_saved_since(connection, 1, 2)
+    migrate(settings, write_legacy(tmp_path / "b", num_games=6))
+    (newest,) = ask(engine, "SELECT max(id) FROM source_files")[0]
+    with transaction(engine) as connection:
+        assert not has_saved_since(connection, 1, newest)
+        remember_files(connection, saved, 1)
+        assert has_saved_since(connection, 1, newest)
+        assert find_saved_source(connection, 1) == (saved, 7)
+    state = database_state(engine)
+    with transaction(engine) as connection:
+        remember_files(connection, saved, 1)
+        assert not has_saved_since(connection, 2, 0)
+    assert database_state(engine) == state, "nothing is written, and no other writer waits, without need"
+
+
+def test_a_program_in_a_set_without_files_leaves_word_too(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    """A file that comes later is not taken to have been seen."""
+    migrate(settings, write_legacy(tmp_path / "a", num_games=5))
+    with transaction(engine) as connection:
+        saved = make_saved_source(connection, SequenceIds(), 7)
+        complete_source_file(connection, saved, benchmark_set_id=1)
+        connection.execute(text("UPDATE source_files SET status = 'rolled-back' WHERE status = 'migrated'"))
+        remember_files(connection, saved, 1)
+        assert not has_saved_since(connection, 1, 1)
 
 
 def test_a_refusal_is_recorded_once(engine: Engine, tmp_path: Path) -> None:

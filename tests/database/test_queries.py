@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 
 from sgdb.database import queries
 from sgdb.database.engine import transaction
+from sgdb.database.sets import bots_with_results
 from sgdb.settings import Settings
 from tests.legacy import write_legacy
 from tests.steps import migrate, tamper
@@ -38,5 +39,5 @@ def test_bots_of_a_set_are_those_with_results(settings: Settings, engine: Engine
     migrate(settings, write_legacy(tmp_path / "a.pkl", bots=("Z", "A")))
     tamper(engine, "INSERT INTO bots (name) VALUES ('Nobody')")
     with transaction(engine, read_only=True) as connection:
-        assert queries.bot_names(connection, 1) == ["A", "Z"]
-        assert queries.bot_names(connection, 2) == []
+        assert bots_with_results(connection, 1) == ["A", "Z"]
+        assert bots_with_results(connection, 2) == []

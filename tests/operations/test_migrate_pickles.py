@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from sgdb.database.archives import write_archive
 from sgdb.errors import BusyError, ConfigError, DatabaseUnreachableError, NotFoundError, SchemaError
 from sgdb.game.boards import draw_board
 from sgdb.operations.migrate_pickles import MigratePicklesOptions, migrate_pickles
+from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
 from tests.legacy import benchmark, write_legacy
@@ -599,6 +602,61 @@ def test_a_set_that_is_locked_too_long_is_busy(
     assert any("1 of 2 files were done before" in notice for notice in inner.notices)
     assert ask(engine, "SELECT base_seed FROM benchmark_sets ORDER BY 1") == [(1,), (2,)]
     assert ask(engine, "SELECT status FROM runs ORDER BY 1") == [("done",), ("done",), ("failed",)]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_deadlock_with_another_program_is_survived(
+    settings: Settings, engine: Engine, folder: Path, dry_run: bool
+) -> None:
+    """The file is taken a second time from its beginning, which is said; rows, sums and original are right,
+    and no byte is reported twice."""
+    path = write_legacy(folder / "1.pkl", num_games=5000)
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    reported: list[int] = []
+
+    with ThreadPoolExecutor() as threads, engine.connect() as other:
+        # It never gives up itself, and holds what the migration needs last.
+        other.execute(text("SET deadlock_timeout = '1h'"))
+        pid = other.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        archive = "INSERT INTO archives (sha256, size_bytes, compression, stored_bytes)"
+        other.execute(text(f"{archive} VALUES ('{sha256}', 1, 'zlib', 1)"))
+        config = "INSERT INTO game_configs (name, num_rows, num_cols, num_colors) VALUES ('5x5x3', 5, 5, 3)"
+        waiting: list[Future[Any]] = []
+
+        def cross(_: int) -> None:
+            """Once the migration holds what the other needs, the other begins to wait for it."""
+            in_copy = "query LIKE 'COPY games%' AND datname = current_database()"
+            if waiting or not ask(engine, f"SELECT 1 FROM pg_stat_activity WHERE {in_copy}"):
+                return
+            waiting.append(threads.submit(other.execute, text(config)))
+            while not ask(engine, "SELECT 1 FROM pg_locks WHERE pid = :pid AND NOT granted", pid=pid):
+                pass
+
+        class Counting(Listener):
+            def advance(self, amount: int, label: str | None = None) -> None:
+                reported.append(amount)
+                super().advance(amount, label)
+
+        def let_go(message: str) -> None:
+            said.append(message)
+            waiting[0].result()
+            other.rollback()
+
+        listener, said = Counting(cross), list[str]()
+        listener.notice = let_go  # type: ignore[method-assign]
+        result = migrate(settings, path, progress=listener, dry_run=dry_run)
+    assert len(said) == 1
+    assert "trying again (1 of 7)" in said[0]
+    assert "deadlock" in said[0]
+    assert (result.exit_code, result.files[0].status) == (0, "migrated")
+    assert result.files[0].games["inserted"] == result.files[0].results["inserted"] == 5000
+    assert sum(reported) == 2 * path.stat().st_size
+    assert (count(engine, "games"), count(engine, "game_results")) == ((0, 0) if dry_run else (5000, 5000))
+    if not dry_run:
+        assert ask(engine, "SELECT DISTINCT source_file_id IN (SELECT id FROM source_files) FROM games") == [
+            (True,)
+        ]
+        assert verify(VerifyOptions(), settings).equal
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -14,18 +14,23 @@ from sgdb.operations.query import (
     GAME_FIELDS,
     PERFORMANCE_FIELDS,
     RESULT_FIELDS,
+    RUN_FIELDS,
+    RUN_FILE_FIELDS,
     SET_FIELDS,
     BotPerformanceOptions,
     PartOptions,
     bot_performance,
     games,
     results,
+    run_files,
+    runs,
     sets,
 )
+from sgdb.operations.rollback import RollbackOptions, rollback
 from sgdb.records import GameConfig
 from sgdb.settings import Settings
 from tests.legacy import benchmark, write_legacy
-from tests.steps import database_state, migrate, tamper
+from tests.steps import Listener, database_state, migrate, tamper
 
 BENCHMARKS: list[dict[str, Any]] = [
     {"bots": ("A", "Bot two"), "num_games": 30},
@@ -177,6 +182,65 @@ def test_asking_for_one_row_fetches_no_more_than_a_batch(filled: Settings, engin
     assert tamper(engine, "DELETE FROM game_results WHERE bot_id = 1") > 0
 
 
+def test_runs_and_their_files(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    """What each run brought and what has become of it; each file with its counts, and whether its original
+    is stored."""
+    good = write_legacy(tmp_path / "good", num_games=3, num_results=8)
+    known = write_legacy(tmp_path / "known", num_games=2)
+    bad = write_legacy(tmp_path / "bad", spoil_bytes=lambda raw: raw[:-1])
+    first = migrate(settings, good, known, bad)
+    second = migrate(settings, write_legacy(tmp_path / "other", base_seed=9), archive=False)
+    back = rollback(RollbackOptions(), settings)
+    rows = runs(settings)
+    assert [tuple(row) for row in rows] == [RUN_FIELDS] * 3
+    ids = (first.run_id, second.run_id, back.rollback_run_id)
+    outcomes = ("id", "kind", "status", "migrated", "identical", "rejected", "rolled_back")
+    assert [tuple(row[name] for name in outcomes) for row in rows] == [
+        (ids[0], "migrate-pickles", "done", 1, 1, 1, 0),
+        (ids[1], "migrate-pickles", "rolled-back", 0, 0, 0, 1),
+        (ids[2], "rollback", "done", 0, 0, 0, 0),
+    ]
+    brought = ("games_inserted", "games_regenerated", "results_inserted")
+    assert [tuple(row[name] for name in brought) for row in rows] == [(3, 5, 8), (10, 0, 10), (0, 0, 0)]
+    assert all(row["started_at"] <= row["finished_at"] for row in rows)
+    assert rows[1]["options"] == {"paths": [str(tmp_path / "other")], "set_base_seed": None, "archive": False}
+
+    files = run_files(ids[0] or 0, settings)
+    assert [tuple(file) for file in files] == [RUN_FILE_FIELDS] * 3
+    shown = ("path", "status", "benchmark_set_id", "games_regenerated", "archived", "error")
+    assert [tuple(file[name] for name in shown) for file in files] == [
+        (str(good), "migrated", 1, 5, True, None),
+        (str(known), "identical", 1, 0, True, None),
+        (str(bad), "rejected", None, 0, False, first.files[0].error),
+    ]
+    assert files[0]["notes"] == first.files[1].notes != []
+    assert files[0]["size_bytes"] == good.stat().st_size
+    (taken_back,) = run_files(ids[1] or 0, settings)
+    assert (taken_back["status"], taken_back["benchmark_set_id"], taken_back["results_inserted"]) == (
+        "rolled-back",
+        None,
+        10,
+    )
+    assert run_files(ids[2] or 0, settings) == []
+    with pytest.raises(NotFoundError, match="no run 99"):
+        run_files(99, settings)
+
+
+def test_a_run_that_cannot_say_how_it_ended(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    """While it is at work it is at work, and when it is gone it broke off."""
+    paths = [write_legacy(tmp_path / str(seed), base_seed=seed) for seed in range(2)]
+    told: list[str] = []
+
+    def look(_: int) -> None:
+        told.extend(row["status"] for row in runs(settings))
+
+    migrate(settings, *paths, progress=Listener(look))
+    assert set(told) == {"at work"}
+    assert [row["status"] for row in runs(settings)] == ["done"]
+    tamper(engine, "UPDATE runs SET status = 'running', finished_at = NULL")
+    assert [row["status"] for row in runs(settings)] == ["broken off"]
+
+
 def test_queries_write_nothing(filled: Settings, engine: Engine) -> None:
     """Every table and sequence is as before."""
     state = database_state(engine)
@@ -184,9 +248,11 @@ def test_queries_write_nothing(filled: Settings, engine: Engine) -> None:
     sets(filled)
     list(games(PartOptions(1), filled))
     list(results(PartOptions(1, bot="A"), filled))
+    runs(filled)
+    run_files(1, filled)
     assert database_state(engine) == state
 
 
 def test_an_empty_database_has_no_rows(settings: Settings) -> None:
     """That is an answer, not an error."""
-    assert _performance(settings) == sets(settings) == []
+    assert _performance(settings) == sets(settings) == runs(settings) == []

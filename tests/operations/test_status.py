@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, Engine, make_url, text
 
 from sgdb.database import revisions
 from sgdb.database.engine import make_engine, server_info, transaction
@@ -21,6 +21,7 @@ from sgdb.operations.migrate_pickles import MigratePicklesOptions, migrate_pickl
 from sgdb.operations.status import StatusResult, status
 from sgdb.settings import Settings, load_settings
 from tests.legacy import write_legacy
+from tests.steps import Listener, count, migrate, tamper
 
 
 def execute(url: URL | str, statement: str) -> None:
@@ -100,6 +101,50 @@ class TestReady:
         """As it would be used: absolute."""
         found = status(external(database_url, pickle_dir=Path("pickles")))
         assert found.pickle_dir == str(tmp_path / "pickles")
+
+    def test_what_has_become_of_the_files(self, settings: Settings, tmp_path: Path) -> None:
+        """By path, against what was migrated from it last; refused files are none of it."""
+        names = ("same", "cut", "replaced", "gone", "circle")
+        paths = {name: write_legacy(tmp_path / name, base_seed=number) for number, name in enumerate(names)}
+        write_legacy(tmp_path / "refused", spoil_bytes=lambda raw: raw[:-1])
+        run = migrate_pickles(MigratePicklesOptions((*paths.values(), tmp_path / "refused")), settings)
+        assert run.exit_code == 1
+        write_legacy(paths["same"], num_games=20, base_seed=0)
+        assert migrate_pickles(MigratePicklesOptions((paths["same"],)), settings).exit_code == 0
+        paths["cut"].write_bytes(paths["cut"].read_bytes()[:-1])
+        raw = bytearray(paths["replaced"].read_bytes())
+        raw[60] ^= 1
+        paths["replaced"].write_bytes(raw)
+        paths["gone"].unlink()
+        paths["circle"].unlink()
+        paths["circle"].symlink_to(paths["circle"])
+        files = status(settings).files
+        assert files is not None
+        assert (files.recorded, files.unchanged) == (5, 1)
+        assert files.changed == [str(paths["cut"]), str(paths["replaced"])]
+        assert files.gone == [str(paths["gone"])]
+        assert list(files.unreadable) == [str(paths["circle"])]
+        assert status(settings, check_files=False).files is None
+
+    def test_a_run_that_broke_off_is_told_from_one_at_work(
+        self, settings: Settings, engine: Engine, tmp_path: Path
+    ) -> None:
+        """Each time the run has not said how it ended; whether it is there at all is what differs."""
+        path = write_legacy(tmp_path / "a", num_games=20)
+        write_legacy(tmp_path / "b", base_seed=1)
+        told: list[StatusResult] = []
+
+        def look(_: int) -> None:
+            if not told and count(engine, "runs"):
+                told.append(status(settings))
+
+        migrate(settings, path, tmp_path / "b", progress=Listener(look))
+        assert told[0].last_run
+        assert (told[0].last_run["status"], told[0].broken_off) == ("at work", [])
+        tamper(engine, "UPDATE runs SET status = 'running', finished_at = NULL")
+        found = status(settings)
+        assert found.last_run
+        assert (found.last_run["status"], found.broken_off) == ("broken off", [1])
 
     def test_no_password_is_told(self, database_url: str) -> None:
         """Neither by the result nor by its JSON."""
@@ -216,4 +261,9 @@ def test_the_json_keys() -> None:
         "runs",
         "last_run",
         "pickle_dir",
+        "broken_off",
+        "files",
+        "debts",
+        "owed_since",
+        "mismatches",
     ]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import hashlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -380,3 +382,65 @@ def test_what_no_file_has_is_found_on_its_rows(settings: Settings, engine: Engin
     export(ExportOptions(folder / "out"), settings)
     (exported,) = (folder / "out").iterdir()
     assert len(plain(exported)["games"]) == 3
+
+
+def _other_bytes(path: Path) -> str:
+    """The same values, pickled anew with another protocol."""
+    write_legacy(path, protocol=2)
+    return "equal"
+
+
+def _damaged(path: Path) -> str:
+    path.write_bytes(path.read_bytes()[:-1])
+    return "unreadable"
+
+
+def _emptied(path: Path) -> str:
+    path.write_bytes(b"")
+    return "unreadable"
+
+
+def _other_set(path: Path) -> str:
+    write_legacy(path, base_seed=5)
+    return "missing"
+
+
+@pytest.mark.parametrize("change", [_other_bytes, _damaged, _emptied, _other_set])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_file_that_is_not_what_was_migrated_is_noted(
+    settings: Settings, folder: Path, named: bool, change: Callable[[Path], str]
+) -> None:
+    """Also when its values are the same, when it is no pickle any more, or when it is reached another way."""
+    path = write_legacy(folder / "a.pkl")
+    write_legacy(folder / "b.pkl", base_seed=1)
+    (folder / "notes.txt").write_text("never a pickle")
+    migrate(settings, folder)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert all(verdict.notes == [] for verdict in _verify(settings, folder).files)
+    status = change(path)
+    (folder / "link").symlink_to(folder)
+    result = _verify(settings, folder / "link" / "a.pkl" if named else folder)
+    verdict = result.files[0]
+    after = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (verdict.status, result.equal) == (status, status == "equal")
+    (note,) = verdict.notes
+    assert "not the bytes that were migrated" in note
+    assert before[:16] in note
+    assert after[:16] in note
+    assert verdict.to_json()["notes"] == [note]
+    if not named:
+        assert [path.name for path, _ in result.selection.skipped] == ["notes.txt"]
+        assert result.files[1].notes == []
+
+
+def test_a_file_that_was_migrated_again_after_a_change_is_what_was_migrated(
+    settings: Settings, folder: Path
+) -> None:
+    """Either of the two is."""
+    path = write_legacy(folder / "a.pkl")
+    migrate(settings, path)
+    old = path.read_bytes()
+    migrate(settings, write_legacy(path, num_games=20))
+    assert _only(_verify(settings, path)).notes == []
+    path.write_bytes(old)
+    assert _only(_verify(settings, path)).notes == []

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption
-from sgdb.cli.output import Format, board_text
+from sgdb.cli.output import Format, board_text, near
 from sgdb.cli.session import session
 from sgdb.errors import UsageError
 from sgdb.records import GameConfig
@@ -112,6 +112,64 @@ def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
         current.output.message("no benchmark sets yet: sgdb migrate-pickles FOLDER")
 
 
+@query.command("runs")
+def runs(
+    context: typer.Context,
+    run: Annotated[
+        int | None, typer.Argument(help="Number of a run: list its files.", metavar="RUN", show_default=False)
+    ] = None,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """The runs that moved data, with their files by outcome; or one run's files, and what became of each.
+
+    A run is at work, broken off (it was killed and could not say so), done, interrupted, failed, or
+    rolled-back. Counted is what it brought, also where that has been taken back since. Only what a run wrote
+    down is listed: a file that was known already and brought nothing new is not written down again.
+    """
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    if run is not None:
+        files = operations.run_files(run, current.settings(), current.output.progress())
+        if format is Format.TABLE:
+            columns = ("file", "status", "set", "+games", "+results", "original", "error")
+            current.output.data(format, columns, [_file_in_short(file) for file in files], files)
+        else:
+            current.output.data(format, operations.RUN_FILE_FIELDS, files, files)
+        return
+    rows = operations.runs(current.settings(), current.output.progress())
+    if format is Format.TABLE:
+        columns = ("run", "kind", "status", "started_at", "files", "+games", "+results")
+        current.output.data(format, columns, [_run_in_short(row) for row in rows], rows)
+    else:
+        current.output.data(format, operations.RUN_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no runs yet: sgdb migrate-pickles FOLDER")
+
+
+def _run_in_short(row: dict[str, Any]) -> dict[str, Any]:
+    outcomes = ("migrated", "identical", "rejected", "rolled_back")
+    files = ", ".join(f"{row[name]:,} {name.replace('_', '-')}" for name in outcomes if row[name])
+    about = (row["options"] or {}).get("run")
+    return row | {
+        "run": row["id"],
+        "kind": row["kind"] if about is None else f"{row['kind']} of run {about}",
+        "files": files,
+        "+games": row["games_inserted"] + row["games_regenerated"],
+        "+results": row["results_inserted"],
+    }
+
+
+def _file_in_short(file: dict[str, Any]) -> dict[str, Any]:
+    return file | {
+        "file": near(file["path"]),
+        "set": file["benchmark_set_id"],
+        "+games": file["games_inserted"] + file["games_regenerated"],
+        "+results": file["results_inserted"],
+        "original": "stored" if file["archived"] else None,
+    }
+
+
 @query.command("games")
 def games(
     context: typer.Context,
@@ -159,6 +217,27 @@ def results(
         current.output.data(format, operations.RESULT_FIELDS, list(rows), None)
     else:
         current.output.stream(format, operations.RESULT_FIELDS, rows)
+
+
+@query.command("mismatches")
+def mismatches(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
+    """Values that a pickle and the database have otherwise, as dual storages found them.
+
+    A row that one side lacks is a difference of the field "row". `sgdb sync` gives each side what only the
+    other has, compares anew, and keeps on record what still differs.
+    """
+    from sgdb.operations import query as operations
+
+    current = session(context)
+    rows = operations.mismatches(current.settings())
+    if format is Format.TABLE:
+        columns = ("file", "config", "seed", "game_id", "bot", "field", "pickle", "database", "found_at")
+        shown = [{**_short(row), "file": row["pickle_file"].rpartition("/")[2]} for row in rows]
+        current.output.data(format, columns, shown, rows)
+    else:
+        current.output.data(format, operations.MISMATCH_FIELDS, rows, rows)
+    if not rows:
+        current.output.message("no differences are on record")
 
 
 def _some(rows: Iterable[dict[str, Any]], stop: int | None, message: Any) -> Iterator[dict[str, Any]]:

@@ -60,7 +60,8 @@ def _flat(result: VerifyResult) -> list[dict[str, Any]]:
     nothing = dict.fromkeys(_FLAT)
     rows: list[dict[str, Any]] = []
     for verdict in result.files:
-        about = nothing | {"file": verdict.path, "status": verdict.status, "detail": verdict.error}
+        said = "; ".join(filter(None, (verdict.error, *verdict.notes))) or None
+        about = nothing | {"file": verdict.path, "status": verdict.status, "detail": said}
         rows += [about | example._asdict() for example in verdict.examples] or [about]
     rows += [
         nothing | {"check": check.name, "status": "ok" if check.ok else "failed", "detail": check.detail}
@@ -87,6 +88,8 @@ def _explain(result: VerifyResult, output: Output) -> None:
             )
         if verdict.refusal is not None:
             output.error(f"unreadable {verdict.path}: {verdict.error}", verdict.refusal.hint)
+        for note in verdict.notes:
+            output.message(f"note: {near(verdict.path)}: {note}")
     if result.checks:
         rows = [
             {"check": c.name, "result": "ok" if c.ok else "FAILED", "detail": c.detail} for c in result.checks

@@ -1,0 +1,124 @@
+"""`sgdb rollback`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgdb.cli.options import FormatOption, path_of
+from sgdb.cli.output import Format, Output, near
+from sgdb.cli.session import session
+
+if TYPE_CHECKING:
+    from sgdb.operations.rollback import RollbackResult
+
+_COLUMNS = ("file", "set", "games", "results", "original")
+_KINDS = {
+    "games": "games",
+    "results": "results",
+    "sets": "benchmark sets",
+    "bots": "bots",
+    "configs": "board configs",
+    "originals": "stored originals",
+}
+
+
+def rollback(
+    context: typer.Context,
+    run: Annotated[
+        int | None,
+        typer.Argument(
+            help="Number of the run (see `sgdb query runs`); without it the newest that brought something.",
+            metavar="RUN",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Do everything but the commit; print the same counts.")
+    ] = False,
+    originals: Annotated[
+        Path | None,
+        typer.Option(
+            help="Write files of which the database has the last copy to this folder first.",
+            metavar="FOLDER",
+            parser=path_of,
+        ),
+    ] = None,
+    discard_originals: Annotated[
+        bool,
+        typer.Option(
+            "--discard-originals", help="Go on although the last copy of a file is lost by it, for good."
+        ),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Take back what one run of migrate-pickles brought.
+
+    All of it goes in one transaction, and nothing else does: rows that were there before stay, and so do
+    those of others. If later files, programs or rows written by hand build on it, nothing is changed and
+    they are named. Migrating the same files again brings everything back. Asks first; without a terminal
+    and without --yes the answer is no, and it exits with 1. A run that brought nothing is left as it is.
+    """
+    from sgdb.operations.rollback import RollbackOptions
+    from sgdb.operations.rollback import rollback as take_back
+
+    current = session(context)
+    output, settings = current.output, current.settings()
+    options = RollbackOptions(run, dry_run, originals, discard_originals)
+    if not (yes or dry_run):
+        looked = take_back(replace(options, dry_run=True), settings, output.progress())
+        options = replace(options, run_id=looked.run_id)
+        if looked.files and not _is_wanted(looked, output):
+            raise typer.Exit(1)
+    result = take_back(options, settings, output.progress())
+    if result.files or format is not Format.TABLE:
+        output.data(format, _COLUMNS, _rows(result), result.to_json())
+    if format is Format.TABLE:
+        _summary(result, output)
+
+
+def _is_wanted(looked: RollbackResult, output: Output) -> bool:
+    files = "1 file" if len(looked.files) == 1 else f"{len(looked.files)} files"
+    question = f"Take run {looked.run_id} back ({files}: {_counts(looked.removed)})?"
+    wanted = output.confirm(question)
+    if not wanted:
+        output.message("nothing was changed (--yes goes on without asking)")
+    return wanted
+
+
+def _rows(result: RollbackResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "file": near(file.path),
+            "set": file.benchmark_set_id,
+            "games": file.games,
+            "results": file.results,
+            "original": file.original if file.written_to is None else f"written to {near(file.written_to)}",
+        }
+        for file in result.files
+    ]
+
+
+def _summary(result: RollbackResult, output: Output) -> None:
+    if result.run_id is None:
+        output.message("nothing to take back: no run has brought anything that is still there")
+        return
+    if not result.files:
+        output.message(f"nothing to take back: run {result.run_id} brought nothing")
+        return
+    would = "would be " if result.dry_run else ""
+    output.message(f"run {result.run_id} {would}taken back: {_counts(result.removed)}")
+    if kept := _counts(result.kept):
+        output.message(f"kept, because others use them: {kept}")
+    if result.dry_run:
+        output.message("dry run: nothing was changed")
+    else:
+        output.message("next: sgdb verify; migrating the files again brings everything back")
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in counts.items() if count)

@@ -1,0 +1,72 @@
+"""`sgdb sync`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from sgdb.cli.options import FormatOption
+from sgdb.cli.output import Format, Output, near
+from sgdb.cli.session import session
+
+if TYPE_CHECKING:
+    from sgdb.operations.sync import SyncResult
+
+_COLUMNS = ("pickle", "config", "seed", "lacks", "since", "+database", "+pickle", "differing", "status")
+
+
+def sync(
+    context: typer.Context,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "-n", help="Compare and count, and change nothing.")
+    ] = False,
+    format: FormatOption = Format.TABLE,
+) -> None:
+    """Make good what programs could store on one side only.
+
+    A program that stores its results in pickle and database at once (dual storage) goes on when one of them
+    is away, and leaves a note of what the other one lacks. This pays those debts: each side gets the games
+    and results that only the other has, both are read again and compared, and only then is the note removed.
+    Values that the two sides have otherwise stay as they are: see `sgdb query mismatches`. Exits with 1 when
+    something differs or is still owed.
+    """
+    from sgdb.operations.sync import SyncOptions
+    from sgdb.operations.sync import sync as run
+
+    current = session(context)
+    result = run(SyncOptions(dry_run), current.settings(), current.output.progress())
+    current.output.data(format, _COLUMNS, _rows(result), result.to_json())
+    _explain(result, current.output)
+    raise typer.Exit(result.exit_code)
+
+
+def _rows(result: SyncResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "pickle": near(one.pair.pickle),
+            "config": str(one.pair.config),
+            "seed": str(one.pair.base_seed),
+            "lacks": ", ".join(one.lacks),
+            "since": one.since,
+            "+database": one.to_database["results"],
+            "+pickle": one.to_pickle["results"],
+            "differing": one.mismatches,
+            "status": one.status,
+        }
+        for one in result.sets
+    ]
+
+
+def _explain(result: SyncResult, output: Output) -> None:
+    for one in result.sets:
+        if one.error:
+            output.error(
+                f"still owed, {one.pair.pickle}: {one.error}", one.failure.hint if one.failure else None
+            )
+    if not result.sets:
+        output.message("nothing to sync: nothing is owed, and no difference is on record")
+    elif result.dry_run:
+        output.message("dry run: nothing was changed; run it without --dry-run to sync")
+    if any(one.mismatches for one in result.sets):
+        output.message("next: sgdb query mismatches")

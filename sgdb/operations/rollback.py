@@ -1,0 +1,300 @@
+"""`sgdb rollback`: takes back what one run of `migrate-pickles` brought, all of it or nothing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine
+
+from sgdb.atomic import atomic_file, make_folder
+from sgdb.database.access import ready_engine
+from sgdb.database.archives import write_archive
+from sgdb.database.engine import transaction, undo
+from sgdb.database.ids import DryRunIds, SequenceIds
+from sgdb.database.locks import lock_all_sets, lock_tables
+from sgdb.database.provenance import recorded_path
+from sgdb.database.retry import retried
+from sgdb.database.taking_back import (
+    TABLES,
+    FileToTakeBack,
+    TakenBack,
+    find_files,
+    find_run,
+    require_no_dependents,
+    take_back,
+)
+from sgdb.errors import AlreadyExistsError, BusyError, LastCopyError
+from sgdb.pickles.whereabouts import Found, Whereabouts, look_for
+from sgdb.progress import Progress, Silent
+from sgdb.settings import Settings
+
+# Behind the locks, what their former holders have committed must be seen.
+_ISOLATION = "READ COMMITTED"
+_SHOWN = 5  # files named in a message
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackOptions:
+    """Which run to take back: None for the newest that brought something.
+
+    Where the database has the last copy of a file, `originals` names a folder to write it to beforehand, and
+    `discard_originals` lets it go.
+    """
+
+    run_id: int | None = None
+    dry_run: bool = False
+    originals: Path | None = None
+    discard_originals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RolledBackFile:
+    """What went of one file's rows, and where the file itself is: "on disk" at its path, "kept" for another
+    run that has it too, "written" to `written_to`, or "discarded"."""
+
+    path: str
+    sha256: str
+    benchmark_set_id: int | None
+    games: int
+    results: int
+    original: str
+    written_to: str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The file's entry in the command's JSON."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+@dataclass(frozen=True, slots=True)
+class RollbackResult:
+    """What was taken back: `run_id` is None, or `files` empty, where there was nothing.
+
+    `removed` counts rows that are gone; `kept` bots and configs of the run that stay because others use them.
+    `rollback_run_id` is the run that the taking back itself is.
+    """
+
+    run_id: int | None
+    dry_run: bool
+    seconds: float
+    rollback_run_id: int | None = None
+    files: list[RolledBackFile] = field(default_factory=list)
+    removed: dict[str, int] = field(default_factory=dict)
+    kept: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The command's JSON document."""
+        return {
+            "run_id": self.run_id,
+            "rollback_run_id": self.rollback_run_id,
+            "dry_run": self.dry_run,
+            "seconds": round(self.seconds, 3),
+            "files": [file.to_json() for file in self.files],
+            "removed": self.removed,
+            "kept": self.kept,
+        }
+
+
+def rollback(
+    options: RollbackOptions, settings: Settings, progress: Progress | None = None
+) -> RollbackResult:
+    """Takes a run back in one transaction; a dry run does the same in one that is rolled back.
+
+    A run that brought nothing is left as it is. Raises NotFoundError for an unknown run, UsageError for one
+    that has been taken back, BusyError for one at work, DependentRowsError when others need what it brought,
+    LastCopyError when the last copy of a file would be lost; nothing has been changed then. Originals are
+    written before anything is removed, and may raise ArchiveError, AlreadyExistsError, DiskFullError or
+    FileAccessError.
+    """
+    progress = progress or Silent()
+    started = time.monotonic()
+    with ready_engine(settings, progress.notice) as engine:
+        with transaction(engine, read_only=True) as connection:
+            run = find_run(connection, options.run_id)
+            files = [] if run is None else find_files(connection, run.id)
+            if run is None or not files:
+                run_id = None if run is None else run.id
+                return RollbackResult(run_id, options.dry_run, time.monotonic() - started)
+            require_no_dependents(connection, run.id)
+            originals = _Originals(connection, options, progress).account_for(run.id, files)
+        taken = _TakingBack(engine, settings, options, progress).go(run.id, files)
+    return RollbackResult(
+        run_id=run.id,
+        dry_run=options.dry_run,
+        seconds=time.monotonic() - started,
+        rollback_run_id=None if options.dry_run else taken.run_id,
+        files=[_report(file, taken, originals[file.id]) for file in files],
+        removed=taken.counts,
+        kept=taken.kept,
+    )
+
+
+def _report(file: FileToTakeBack, taken: TakenBack, original: _Original) -> RolledBackFile:
+    return RolledBackFile(
+        path=file.path,
+        sha256=file.sha256,
+        benchmark_set_id=file.benchmark_set_id,
+        games=taken.games.get(file.id, 0),
+        results=taken.results.get(file.id, 0),
+        original=original.fate,
+        written_to=None if original.written_to is None else str(original.written_to),
+    )
+
+
+class _TakingBack:
+    """The transaction that changes something, behind the locks that keep every other writer out."""
+
+    def __init__(
+        self, engine: Engine, settings: Settings, options: RollbackOptions, progress: Progress
+    ) -> None:
+        self._engine = engine
+        self._timeout = settings.lock_timeout
+        self._dry_run = options.dry_run
+        self._progress = progress
+
+    def go(self, run_id: int, files: list[FileToTakeBack]) -> TakenBack:
+        """Takes the run back, whose files have been accounted for."""
+        return retried(lambda: self._once(run_id, files), on_retry=self._progress.notice)
+
+    def _once(self, run_id: int, files: list[FileToTakeBack]) -> TakenBack:
+        with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._timeout) as connection:
+            lock_all_sets(connection, timeout=self._timeout, on_wait=self._on_wait)
+            lock_tables(connection, TABLES, timeout=self._timeout, on_wait=self._on_wait)
+            run = find_run(connection, run_id, lock=True)
+            if run is None or find_files(connection, run_id) != files:
+                raise BusyError(
+                    f"what is on record of run {run_id} has changed meanwhile",
+                    hint=f"nothing was changed; run `sgdb rollback {run_id}` again",
+                )
+            heirs = require_no_dependents(connection, run_id)
+            ids = DryRunIds() if self._dry_run else SequenceIds()
+            taken = take_back(connection, ids, run, files, heirs)
+            if self._dry_run:
+                undo(connection)
+            return taken
+
+    def _on_wait(self) -> None:
+        self._progress.notice("waiting for another program that is writing to the database")
+
+
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """What becomes of a file itself."""
+
+    fate: str
+    written_to: Path | None = None
+
+
+class _Originals:
+    """Sees to it that no file is lost with the rows: its last copy may be in the database."""
+
+    def __init__(self, connection: Connection, options: RollbackOptions, progress: Progress) -> None:
+        self._connection = connection
+        self._options = options
+        self._progress = progress
+
+    def account_for(self, run_id: int, files: list[FileToTakeBack]) -> dict[int, _Original]:
+        """What becomes of each file, by its id. Writes what is to be written. Raises LastCopyError."""
+        fates: dict[int, _Original] = {}
+        lost: list[tuple[FileToTakeBack, Found]] = []
+        for file, found in self._looked_for(files):
+            if found is None:
+                fates[file.id] = _Original("kept")
+            elif found.whereabouts is Whereabouts.UNCHANGED:
+                fates[file.id] = _Original("on disk")
+            else:
+                lost.append((file, found))
+        to_write: list[FileToTakeBack] = []
+        unsaved: list[tuple[FileToTakeBack, Found]] = []
+        for file, found in lost:
+            if self._options.originals is not None and file.archive_id is not None:
+                to_write.append(file)
+            else:
+                unsaved.append((file, found))
+        if unsaved and not self._options.discard_originals:
+            raise _last_copy(run_id, unsaved)
+        for file, _ in unsaved:
+            fates[file.id] = _Original("discarded")
+        return fates | self._write(to_write)
+
+    def _looked_for(self, files: list[FileToTakeBack]) -> list[tuple[FileToTakeBack, Found | None]]:
+        """Each file with what stands at its path now; None where it does not matter."""
+        found: list[tuple[FileToTakeBack, Found | None]] = []
+        self._progress.start(sum(file.size_bytes for file in files if file.is_last), "B")
+        try:
+            for file in files:
+                path = recorded_path(file.path)
+                on_bytes = _advancing(self._progress, path.name)
+                look = look_for(path, file.sha256, file.size_bytes, on_bytes) if file.is_last else None
+                found.append((file, look))
+        finally:
+            self._progress.finish()
+        return found
+
+    def _write(self, files: list[FileToTakeBack]) -> dict[int, _Original]:
+        """Writes stored originals, each whole and on disk before the next."""
+        folder = self._options.originals
+        written: dict[int, _Original] = {}
+        taken: set[Path] = set()
+        for file in files:
+            assert folder is not None
+            assert file.archive_id is not None
+            path = _free_path(folder, file, taken)
+            taken.add(path)
+            if not self._options.dry_run and not _holds(path, file.sha256):
+                make_folder(folder)
+                with atomic_file(path, overwrite=False) as out:
+                    write_archive(self._connection, file.archive_id, out)
+            written[file.id] = _Original("written", path)
+        return written
+
+
+def _advancing(progress: Progress, name: str) -> Callable[[int], None]:
+    return lambda count: progress.advance(count, name)
+
+
+def _holds(path: Path, sha256: str) -> bool:
+    """Whether this very file stands there already, perhaps since an earlier attempt."""
+    return look_for(path, sha256).whereabouts is Whereabouts.UNCHANGED
+
+
+def _free_path(folder: Path, file: FileToTakeBack, taken: set[Path]) -> Path:
+    """Where a file's original goes: under its own name, where another has that with a piece of its hash in
+    front. Raises AlreadyExistsError."""
+    name = recorded_path(file.path).name
+    for path in (folder / name, folder / f"{file.sha256[:8]}.{name}"):
+        if path not in taken and (not os.path.lexists(path) or _holds(path, file.sha256)):
+            return path
+    raise AlreadyExistsError(
+        f"{path} exists already, with other bytes; nothing was changed",
+        hint="name another folder: --originals FOLDER",
+    )
+
+
+def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCopyError:
+    named = "; ".join(
+        f"{file.path} ({_said(found)}{'' if file.archive_id is not None else ', and no original is stored'})"
+        for file, found in lost[:_SHOWN]
+    ) + (f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+    if all(file.archive_id is not None for file, _ in lost):
+        hint = "have them written back first: --originals FOLDER"
+    else:
+        sets = sorted({file.benchmark_set_id for file, _ in lost if file.benchmark_set_id is not None})
+        chosen = " ".join(f"--set {set_id}" for set_id in sets[:_SHOWN])
+        hint = f"keep their rows as pickles first: sgdb export {chosen} --to FOLDER"
+    return LastCopyError(
+        f"taking run {run_id} back would destroy the last copy of {len(lost)} of its files: {named}",
+        hint=f"nothing was changed; {hint}. Or let them go: --discard-originals",
+    )
+
+
+def _said(found: Found) -> str:
+    return {
+        Whereabouts.GONE: "no longer there",
+        Whereabouts.CHANGED: "there are other bytes now",
+        Whereabouts.UNREADABLE: found.error or "unreadable",
+    }[found.whereabouts]

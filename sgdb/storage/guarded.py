@@ -1,0 +1,108 @@
+"""A database that may be away, for programs that must go on without it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError
+from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
+from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.breaker import CircuitBreaker
+from sgdb.storage.patience import patiently
+from sgdb.storage.postgres import PostgresStorage
+
+log = logging.getLogger(__name__)
+_BATCH = 1000
+T = TypeVar("T")
+
+
+class GuardedDatabase(BenchmarkStorage):
+    """A PostgresStorage each call of which comes to an end, whatever state the server is in.
+
+    A call takes at most `seconds` when the server does not answer. After a failure the breaker lets calls
+    fail at once for a while, with DatabaseUnreachableError; that the database has gone and that it is back
+    is logged once. `iter_games` fetches batch by batch. Everything else is as PostgresStorage promises.
+    """
+
+    kind = "database"
+
+    def __init__(self, database: PostgresStorage, breaker: CircuitBreaker, *, seconds: float) -> None:
+        super().__init__(database.config, database.base_seed)
+        self._database = database
+        self._breaker = breaker
+        self._seconds = seconds
+
+    def load_data(self) -> BenchmarkData | None:
+        """As PostgresStorage."""
+        return self._call(self._database.load_data)
+
+    def load_part(
+        self, bot_names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
+    ) -> BenchmarkData | None:
+        """As PostgresStorage."""
+        return self._call(lambda: self._database.load_part(bot_names, start, stop))
+
+    def data_exists(self) -> bool:
+        """As PostgresStorage."""
+        return self._call(self._database.data_exists)
+
+    def bot_names(self) -> list[str]:
+        """As PostgresStorage."""
+        return self._call(self._database.bot_names)
+
+    def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
+        """As PostgresStorage; each batch is a call of its own."""
+        games = self._database.iter_games(start, stop)
+        while batch := self._call(lambda: list(islice(games, _BATCH))):
+            yield from batch
+
+    def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
+        """As PostgresStorage."""
+        return self._call(lambda: self._database.load_results(bot_name, start, stop))
+
+    def store(
+        self,
+        games: Sequence[GameSnapshot],
+        results: Mapping[str, Sequence[BotPerformance]],
+        num_games: int | None,
+        *,
+        replace: bool,
+    ) -> None:
+        """As PostgresStorage; after a DatabaseUnreachableError it is unknown whether it took place."""
+        self._call(lambda: self._database.store(games, results, num_games, replace=replace))
+
+    def close(self) -> None:
+        """As PostgresStorage."""
+        self._database.close()
+
+    def _call(self, work: Callable[[], T]) -> T:
+        if not self._breaker.allows():
+            raise DatabaseUnreachableError(
+                "the database was away a moment ago and has not been tried again yet",
+                hint="nothing has to be done: it is tried again from time to time",
+            )
+        try:
+            value = patiently(
+                work,
+                seconds=self._seconds,
+                answers=self._database.answers,
+                abandon=self._database.abandon,
+            )
+        except EnvironmentFaultError as error:
+            if self._breaker.failed():
+                log.warning("the database is away: %s", error.message)
+            raise
+        except BusyError:
+            raise  # it is there, and says nothing about the next call
+        except Exception:
+            self._came_back()
+            raise
+        self._came_back()
+        return value
+
+    def _came_back(self) -> None:
+        if self._breaker.succeeded():
+            log.warning("the database is back")

@@ -1,0 +1,207 @@
+"""A benchmark set in the database."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from itertools import groupby
+from typing import Any
+from weakref import WeakSet
+
+from sqlalchemy import Connection, Engine, event
+
+from sgdb.database.access import check_ready, require_set_up
+from sgdb.database.engine import database_url, make_engine, open_engine, transaction
+from sgdb.database.reading import read_games, read_results
+from sgdb.database.retry import retried
+from sgdb.database.sets import bots_with_results, find_set
+from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError
+from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
+from sgdb.settings import Settings
+from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.saving import Save, WholeSetNeededError
+
+log = logging.getLogger(__name__)
+
+
+class PostgresStorage(BenchmarkStorage):
+    """One set in the settings' database; promises as in `BenchmarkStorage`.
+
+    Durable when a call returns as far as the server's `synchronous_commit` is. Writers of different bots work
+    side by side; a call that makes the set or adds games to it waits for the others, up to `lock_timeout`
+    seconds (default: the settings'). Transactions that the server gives up are tried again, a few times.
+    Connects when first used; the embedded server is started where that is needed.
+    """
+
+    kind = "database"
+
+    def __init__(
+        self,
+        settings: Settings,
+        config: GameConfig,
+        base_seed: int,
+        *,
+        lock_timeout: float | None = None,
+    ) -> None:
+        super().__init__(config, base_seed)
+        self._settings = settings
+        self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
+        self._opened: Engine | None = None
+        self._opened_by = 0
+        self._opening = threading.Lock()
+        self._sessions: WeakSet[Any] = WeakSet()
+
+    # -- reading --------------------------------------------------------------------------------
+
+    def data_exists(self) -> bool:
+        """Whether the set is there."""
+        with self._reading() as connection:
+            return find_set(connection, self.config, self.base_seed) is not None
+
+    def load_data(self) -> BenchmarkData | None:
+        """The set whole, in one transaction."""
+        return self.load_part()
+
+    def load_part(
+        self, bot_names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
+    ) -> BenchmarkData | None:
+        """Fetches no more than is asked for, in one transaction."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            if found is None:
+                return None
+            set_id, num_games = found
+            games = list(read_games(connection, set_id, start, stop))
+            rows = read_results(connection, set_id, bot_names, start, stop)
+            results = {
+                bot: [row for _, row in pairs] for bot, pairs in groupby(rows, key=lambda pair: pair[0])
+            }
+        return BenchmarkData(games, results, self.config, num_games, self.base_seed)
+
+    def bot_names(self) -> list[str]:
+        """The bots that have results."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            return sorted(bots_with_results(connection, found[0])) if found else []
+
+    def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
+        """Fetches a batch at a time; a connection is in use until the iterator ends or is closed."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            if found is not None:
+                yield from read_games(connection, found[0], start, stop)
+
+    def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
+        """One bot's rows."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            if found is None:
+                return []
+            return [row for _, row in read_results(connection, found[0], [bot_name], start, stop)]
+
+    # -- writing --------------------------------------------------------------------------------
+
+    def store(
+        self,
+        games: Sequence[GameSnapshot],
+        results: Mapping[str, Sequence[BotPerformance]],
+        num_games: int | None,
+        *,
+        replace: bool,
+    ) -> None:
+        """One transaction; where the set has to grow, a second one that keeps other writers out."""
+
+        def write(whole_set: bool) -> None:
+            with self._writing() as connection:
+                Save(connection, self.config, self.base_seed, results, lock_timeout=self._lock_timeout).go(
+                    games, num_games, replace=replace, whole_set=whole_set
+                )
+
+        try:
+            retried(lambda: write(False), on_retry=log.info)
+        except WholeSetNeededError:
+            retried(lambda: write(True), on_retry=log.info)
+
+    # -- connections ----------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Closes the connections."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            # In a child of fork they belong to the parent, who would be cut off.
+            opened.dispose(close=self._opened_by == os.getpid())
+
+    def abandon(self) -> None:
+        """Makes calls that wait for a server without an answer fail at once, in whichever thread they are."""
+        for session in list(self._sessions):
+            with suppress(Exception), socket.socket(fileno=os.dup(session.fileno())) as wire:
+                wire.shutdown(socket.SHUT_RDWR)
+        self.close()
+
+    def answers(self, seconds: float) -> bool:
+        """Whether the server answers anybody, found out by a connection of its own within about `seconds`.
+        False when there has been no connection yet."""
+        opened = self._opened
+        if opened is None:
+            return False
+        probe = make_engine(opened.url, connect_timeout=max(1, math.floor(seconds)))
+        try:
+            with transaction(probe) as connection:
+                connection.exec_driver_sql("SELECT 1")
+        except EnvironmentFaultError:
+            return False
+        finally:
+            probe.dispose()
+        return True
+
+    def _engine(self) -> Engine:
+        with self._opening:
+            if self._opened is not None and self._opened_by != os.getpid():
+                self.close()
+            if self._opened is None:
+                self._opened, self._opened_by = self._open(), os.getpid()
+            elif self._settings.server_address is None:
+                # An embedded server that has been stopped meanwhile is started; looking takes no time.
+                database_url(self._settings, on_notice=log.info)
+            return self._opened
+
+    def _open(self) -> Engine:
+        require_set_up(self._settings)
+        engine = open_engine(self._settings, on_notice=log.info)
+        event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
+        try:
+            check_ready(engine)
+        except BaseException:
+            engine.dispose()
+            raise
+        return engine
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with self._reopening(), transaction(self._engine(), read_only=True) as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with (
+            self._reopening(),
+            # Whatever the server's default: behind a lock, what its former holder has committed must be seen.
+            transaction(
+                self._engine(), isolation="READ COMMITTED", lock_timeout=self._lock_timeout
+            ) as connection,
+        ):
+            yield connection
+
+    @contextmanager
+    def _reopening(self) -> Iterator[None]:
+        """After a lost connection the next call looks for the server anew: an embedded one is started."""
+        try:
+            yield
+        except DatabaseUnreachableError:
+            self.close()
+            raise
