@@ -75,9 +75,12 @@ def lock_tables(
     *,
     timeout: float,
     on_wait: Callable[[], object] | None = None,
+    readers: bool = True,
 ) -> None:
-    """Keeps every other writer out of these tables, sgdb or not; readers go on. Otherwise like `lock_set`."""
-    statement = text(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
+    """Keeps every other writer out of these tables, sgdb or not; `readers` go on, unless they are kept out as
+    well. Otherwise like `lock_set`."""
+    mode = "SHARE ROW EXCLUSIVE" if readers else "ACCESS EXCLUSIVE"
+    statement = f"LOCK TABLE {', '.join(tables)} IN {mode} MODE".replace("%", "%%")
     set_timeout = text("SELECT set_config('lock_timeout', :wait, true)")
     usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
 
@@ -85,7 +88,7 @@ def lock_tables(
         try:
             with connection.begin_nested():
                 connection.execute(set_timeout, {"wait": _QUEUE})
-                connection.execute(statement)
+                connection.exec_driver_sql(statement)
                 connection.execute(set_timeout, {"wait": usual})
         except DBAPIError as error:
             if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:

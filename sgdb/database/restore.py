@@ -15,18 +15,21 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, Engine, text
 
+from sgdb.database.access import ready_engine
 from sgdb.database.backup_files import Backup, checked_dump, read_backup
 from sgdb.database.backups import make_own_backup
 from sgdb.database.driver_errors import describe
-from sgdb.database.engine import lift_timeouts, open_engine, require_supported, transaction
+from sgdb.database.engine import lift_timeouts, transaction
+from sgdb.database.liveness import at_work
 from sgdb.database.loading import load
-from sgdb.database.locks import lock_all_sets, lock_schema
+from sgdb.database.locks import lock_all_sets, lock_schema, lock_tables
 from sgdb.database.models import Base
 from sgdb.database.own_tables import OwnTables, find_own_tables
 from sgdb.database.proof import require_known_revision
+from sgdb.database.provenance import RUNNING
 from sgdb.database.revisions import SchemaStatus, head, require_current, state
 from sgdb.database.schema import bring_to
-from sgdb.errors import SchemaError
+from sgdb.errors import BusyError, SchemaError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
 
@@ -100,29 +103,25 @@ def restore_backup(
     progress = progress or Silent()
     backup = read_backup(path)
     require_known_revision(backup.manifest)
-    with checked_dump(backup, progress) as dump:
-        engine = open_engine(settings, on_notice=progress.notice)
-        try:
-            with transaction(engine, read_only=True) as connection:
-                require_supported(connection)
-                _require_restorable(connection)
-                if dry_run:
-                    return _dry_run(connection, backup)
-            return _restore(engine, backup, dump, settings, progress)
-        finally:
-            engine.dispose()
+    with (
+        checked_dump(backup, progress) as dump,
+        ready_engine(settings, progress.notice, _require_restorable) as engine,
+    ):
+        if dry_run:
+            return _dry_run(engine, backup)
+        return _restore(engine, backup, dump, settings, progress)
 
 
-def _dry_run(connection: Connection, backup: Backup) -> RestoreResult:
-    before = _row_counts(connection, find_own_tables(connection))
+def _dry_run(engine: Engine, backup: Backup) -> RestoreResult:
     after = {name: table.rows for name, table in backup.manifest.tables.items()}
-    return RestoreResult(
-        backup,
-        dry_run=True,
-        tables=_tables(before, after),
-        revision_before=state(connection).current,
-        revision=head(),
-    )
+    with transaction(engine, read_only=True) as connection:
+        return RestoreResult(
+            backup,
+            dry_run=True,
+            tables=_tables(_row_counts(connection, find_own_tables(connection)), after),
+            revision_before=state(connection).current,
+            revision=head(),
+        )
 
 
 def _restore(
@@ -141,10 +140,12 @@ def _restore(
         _require_restorable(connection)
         revision_before = state(connection).current
         own = find_own_tables(connection)
+        before: dict[str, int] = {}
         saved: Backup | None = None
         if own is not None:
             # Keeps out writers that know nothing of those locks, and lets the backup read.
-            _lock(connection, own, "SHARE ROW EXCLUSIVE")
+            lock_tables(connection, _addresses(own), timeout=wait, on_wait=on_wait)
+            _require_nobody_at_work(connection, own)
             before = _row_counts(connection, own)
             if any(before.values()):
                 progress.notice("backing up the present state first")
@@ -155,9 +156,8 @@ def _restore(
                     lock_timeout=wait,
                     progress=progress,
                 )
+            lock_tables(connection, _addresses(own), timeout=wait, on_wait=on_wait, readers=False)
             _empty(connection, own)
-        else:
-            before = {}
         bring_to(connection, backup.manifest.schema_revision)
         load(connection, backup.manifest, dump, progress)
         bring_to(connection, head())
@@ -188,9 +188,17 @@ def _require_restorable(connection: Connection) -> None:
         )
 
 
-def _lock(connection: Connection, own: OwnTables, mode: str) -> None:
-    statement = f"LOCK TABLE {', '.join(_addresses(own))} IN {mode} MODE"
-    connection.exec_driver_sql(statement.replace("%", "%%"))
+def _require_nobody_at_work(connection: Connection, own: OwnTables) -> None:
+    """Refuses while a run is at work, also between two of its files."""
+    if (runs := own.tables.get("runs")) is None:
+        return
+    query = f"SELECT id FROM {runs.address} WHERE status = '{RUNNING}' ORDER BY id"  # noqa: S608 - quoted name
+    running = connection.exec_driver_sql(query.replace("%", "%%")).scalars().all()
+    if busy := sorted(at_work(connection, running)):
+        raise BusyError(
+            f"run {busy[0]} is still at work",
+            hint="nothing was changed; run the command again when it has finished",
+        )
 
 
 def _empty(connection: Connection, own: OwnTables) -> None:

@@ -18,7 +18,6 @@ from sgdb.database.backup_files import (
     read_backup,
 )
 from sgdb.database.backups import make_backup, prove_backup
-from sgdb.database.engine import open_engine
 from sgdb.database.revisions import require_known
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
@@ -141,11 +140,9 @@ def verify(
     if not options.prove:
         with checked_dump(found, progress):
             return VerifyBackupResult(found)
-    engine = open_engine(settings, on_notice=progress.notice)
-    try:
+    # Only the server matters, not what is in the settings' database.
+    with ready_engine(settings, progress.notice, lambda _: None) as engine:
         return VerifyBackupResult(prove_backup(engine, found, progress))
-    finally:
-        engine.dispose()
 
 
 def backup_json(found: Backup) -> dict[str, Any]:
