@@ -36,6 +36,7 @@ from sgdb.database.digests import digest_table
 from sgdb.database.driver_errors import describe
 from sgdb.database.dump import find_pg_dump, pg_dump
 from sgdb.database.engine import lift_timeouts, server_info, transaction, translated_errors
+from sgdb.database.locks import KeepOut, lock_tables
 from sgdb.database.manifest import Dump, Manifest, Origin, SequencePosition, TableContent
 from sgdb.database.own_tables import OwnTables, find_own_tables
 from sgdb.database.proof import prove
@@ -141,10 +142,16 @@ def _dump(
     with transaction(engine, read_only=True) as connection:
         own = find_own_tables(connection)
     assert own is not None
-    # Another transaction: the snapshot must not be older than the locks, or a table that is truncated in
-    # between would be empty in it.
+    # Another transaction: the snapshot must not be older than the locks, or a table that is emptied in
+    # between by TRUNCATE would be empty in it.
     with transaction(engine, read_only=True) as connection:
-        _lock_tables(connection, own, lock_timeout)
+        lock_tables(
+            connection,
+            [*(table.address for table in own.tables.values()), own.version_table],
+            timeout=lock_timeout,
+            on_wait=lambda: progress.notice("waiting for another program that alters the tables"),
+            keep_out=KeepOut.ALTERATIONS,
+        )
         lift_timeouts(connection)
         snapshot = connection.scalar(text("SELECT pg_export_snapshot()"))
         if find_own_tables(connection) != own:
@@ -179,13 +186,6 @@ def _dump(
             "dump": Dump(hashed.hexdigest(), size),
             "tables": tables,
         }
-
-
-def _lock_tables(connection: Connection, own: OwnTables, lock_timeout: float) -> None:
-    """Keeps the tables from being altered or emptied. Takes no snapshot, as a SELECT would."""
-    addresses = ", ".join([*(table.address for table in own.tables.values()), own.version_table])
-    connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, round(lock_timeout * 1000))}")
-    connection.exec_driver_sql(f"LOCK TABLE {addresses} IN ACCESS SHARE MODE".replace("%", "%%"))
 
 
 def _contents(connection: Connection, own: OwnTables, stopped: Event) -> dict[str, TableContent]:

@@ -165,6 +165,7 @@ _CONNECTION_WORDS = (
 # What PostgreSQL's own programs say once they are connected; looked up before the words above.
 _PROGRAM_WORDS = (
     ("lock timeout", _BUSY),
+    ("due to statement timeout", _BUSY),  # pg_dump knows no other one than for its LOCK TABLE
     ("deadlock detected", _BUSY),
     ("permission denied", _PERMISSION),
     ("must be owner", _PERMISSION),

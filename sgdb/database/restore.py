@@ -22,7 +22,7 @@ from sgdb.database.driver_errors import describe
 from sgdb.database.engine import lift_timeouts, transaction
 from sgdb.database.liveness import at_work
 from sgdb.database.loading import load
-from sgdb.database.locks import lock_all_sets, lock_schema, lock_tables
+from sgdb.database.locks import KeepOut, lock_all_sets, lock_schema, lock_tables
 from sgdb.database.models import Base
 from sgdb.database.own_tables import OwnTables, find_own_tables
 from sgdb.database.proof import require_known_revision
@@ -156,7 +156,13 @@ def _restore(
                     lock_timeout=wait,
                     progress=progress,
                 )
-            lock_tables(connection, _addresses(own), timeout=wait, on_wait=on_wait, readers=False)
+            lock_tables(
+                connection,
+                _addresses(own),
+                timeout=wait,
+                on_wait=on_wait,
+                keep_out=KeepOut.EVERYBODY,
+            )
             _empty(connection, own)
         bring_to(connection, backup.manifest.schema_revision)
         load(connection, backup.manifest, dump, progress)
