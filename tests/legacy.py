@@ -1,8 +1,8 @@
 """Legacy benchmark files for tests, written the way the old benchmark system wrote them.
 
 `write_legacy` makes a whole file, `benchmark` the objects in it, `dump` their bytes. Boards and seeds follow
-the real rule; results are plausible numbers, the same on every run. This is the one place of the project
-that uses `pickle`: it writes, and `plain` loads back files that a test itself has made.
+the real rule; results are plausible numbers, the same on every run. Here `pickle` writes, and `plain` loads
+back files that a test itself has made; besides this only the weak readers of `tests/hostile` use it.
 
 For streams that no pickler would write there are the opcode helpers at the end.
 """
@@ -228,3 +228,23 @@ def sequence(*items: bytes) -> bytes:
 def instance(cls: bytes, state: bytes) -> bytes:
     """NEWOBJ and BUILD."""
     return cls + b")\x81" + state + b"b"
+
+
+def number(value: int) -> bytes:
+    """BININT1, BININT or LONG1."""
+    if 0 <= value < 256:
+        return b"K" + bytes((value,))
+    if -(2**31) <= value < 2**31:
+        return b"J" + value.to_bytes(4, "little", signed=True)
+    raw = value.to_bytes(value.bit_length() // 8 + 1, "little", signed=True)
+    return b"\x8a" + bytes((len(raw),)) + raw
+
+
+def attributes(**values: bytes) -> bytes:
+    """A dict of opcodes whose keys are texts."""
+    return mapping(*(part for name, value in values.items() for part in (text(name), value)))
+
+
+def recall(index: int) -> bytes:
+    """BINGET or LONG_BINGET."""
+    return b"h" + bytes((index,)) if index < 256 else b"j" + index.to_bytes(4, "little")

@@ -44,6 +44,19 @@ def test_links_between_pages_lead_somewhere() -> None:
                 assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
+def test_every_guarantee_names_a_test_that_exists() -> None:
+    """docs/guarantees.md promises nothing that no test proves."""
+    page = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| ") and "---" not in line]
+    promises = [row for row in rows if not row.startswith("| promise")]
+    assert promises
+    for row in promises:
+        proofs = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", row)
+        assert proofs, row
+        for path, name in proofs:
+            assert f"def {name}" in (ROOT / path).read_text(encoding="utf-8"), f"{path}::{name}"
+
+
 def test_every_module_is_named_in_the_design() -> None:
     """docs/design.md names every module of the rooms, so that a newcomer can guess the file."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 import sgdb
+from sgdb.cli.commands.backup import backup
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.init import init
@@ -45,6 +46,7 @@ app.command()(rollback)
 app.add_typer(query, name="query")
 app.command()(export)
 app.command()(sync)
+app.add_typer(backup, name="backup")
 app.add_typer(server, name="server")
 app.command()(demo)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
 from sgdb.database.retry import retried
@@ -16,9 +16,14 @@ from sgdb.settings import Settings
 
 
 @contextmanager
-def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = None) -> Iterator[Engine]:
+def ready_engine(
+    settings: Settings,
+    on_notice: Callable[[str], None] | None = None,
+    require: Callable[[Connection], None] = require_current,
+) -> Iterator[Engine]:
     """An engine on the settings' database, whose server and schema are what this program needs.
 
+    `require` raises where the schema is not.
     A server that is starting, or has no free connection, is asked again for a while, and `on_notice` is told.
     Raises EnvironmentFaultError otherwise; an embedded server that has never been set up is not set up
     here. Its connections are closed at the end.
@@ -26,7 +31,7 @@ def ready_engine(settings: Settings, on_notice: Callable[[str], None] | None = N
     require_set_up(settings)
     engine = open_engine(settings, on_notice=on_notice)
     try:
-        retried(lambda: check_ready(engine), on_retry=on_notice)
+        retried(lambda: check_ready(engine, require), on_retry=on_notice)
         yield engine
     finally:
         engine.dispose()
@@ -41,8 +46,11 @@ def require_set_up(settings: Settings) -> None:
         )
 
 
-def check_ready(engine: Engine) -> None:
-    """Returns when server and schema are what this program needs; else raises EnvironmentFaultError."""
+def check_ready(engine: Engine, require: Callable[[Connection], None] = require_current) -> None:
+    """Returns when server and schema are what this program needs; else raises EnvironmentFaultError.
+
+    `require` raises where the schema is not.
+    """
     with transaction(engine, read_only=True) as connection:
         require_supported(connection)
-        require_current(connection)
+        require(connection)

@@ -28,12 +28,12 @@ def json_cell(value: dict[str, Any] | None) -> str:
     return json.dumps(value, ensure_ascii=True, allow_nan=False).translate(_ESCAPES)
 
 
-class _LineReader:
-    """Lines as the file-like object that psycopg2 reads from. Keeps the exception that a line's making
+class _Reader:
+    """Chunks as the file-like object that psycopg2 reads from. Keeps the exception that a chunk's making
     raised, because psycopg2 turns it into an error of its own."""
 
-    def __init__(self, lines: Iterable[str]) -> None:
-        self._lines: Iterator[str] = iter(lines)
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
         self._chunk = b""
         self._at = 0  # how much of the chunk has been read
         self.error: BaseException | None = None
@@ -41,23 +41,12 @@ class _LineReader:
     def read(self, size: int = -1, /) -> bytes:
         try:
             if self._at >= len(self._chunk):
-                self._chunk, self._at = self._next_chunk(size), 0
+                self._chunk, self._at = next(self._chunks, b""), 0
             start, self._at = self._at, self._at + size
             return self._chunk[start : self._at]
         except BaseException as error:
             self.error = error
             raise
-
-    def _next_chunk(self, size: int) -> bytes:
-        """At least `size` bytes, unless the lines end."""
-        parts, have = [], 0
-        while have < size:
-            line = next(self._lines, None)
-            if line is None:
-                break
-            parts.append(line)
-            have += len(line)
-        return "".join(parts).encode()
 
 
 class _LastWords:
@@ -109,7 +98,15 @@ def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lin
     What the making of a line raises comes out as it is; the transaction is then lost, as after every
     failed statement. Nothing may be asked of `connection` while lines are made.
     """
-    reader = _LineReader(lines)
+    copy_chunks(connection, table, columns, _joined(lines))
+
+
+def copy_chunks(
+    connection: Connection, table: str, columns: tuple[str, ...], chunks: Iterator[bytes]
+) -> None:
+    """Copies rows whose lines come as UTF-8 in chunks (none of them empty, cut anywhere). Otherwise like
+    `copy_lines`."""
+    reader = _Reader(chunks)
     driver_connection = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
     with driver_connection.cursor() as cursor, _last_words.kept() as words:
         try:
@@ -127,3 +124,16 @@ def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lin
             if "KeyboardInterrupt" in str(error):
                 raise KeyboardInterrupt from None
             raise
+
+
+def _joined(lines: Iterable[str]) -> Iterator[bytes]:
+    """Lines put together, as many as psycopg2 asks for at a time."""
+    parts, have = [], 0
+    for line in lines:
+        parts.append(line)
+        have += len(line)
+        if have >= _READ_SIZE:
+            yield "".join(parts).encode()
+            parts, have = [], 0
+    if parts:
+        yield "".join(parts).encode()

@@ -162,6 +162,20 @@ _CONNECTION_WORDS = (
     ("eof detected", _CONNECTION_LOST),
 )
 
+# What PostgreSQL's own programs say once they are connected; looked up before the words above.
+_PROGRAM_WORDS = (
+    ("lock timeout", _BUSY),
+    ("due to statement timeout", _BUSY),  # pg_dump knows no other one than for its LOCK TABLE
+    ("deadlock detected", _BUSY),
+    ("permission denied", _PERMISSION),
+    ("must be owner", _PERMISSION),
+    ("no matching tables", _SCHEMA),
+    ("terminating connection", _CONNECTION_LOST),
+    ("connection reset", _CONNECTION_LOST),
+    ("canceling statement", _CANCELLED),
+    ("invalid connection option", _CONNECTION_OPTION),
+)
+
 
 def describe(url: URL) -> str:
     """The address in words, without the password: `user@host:port/database`, or the socket folder."""
@@ -194,6 +208,18 @@ def translate(error: psycopg2.Error | SQLAlchemyError, url: URL) -> SgdbError:
         rule, said = _BUG, str(error)
     said = " ".join(_without_passwords(said, url).split())
     return rule.error(f"{rule.says} ({describe(url)}): {said}", hint=rule.hint)
+
+
+def translate_words(said: str, url: URL, program: str) -> SgdbError:
+    """The sgdb error for the last words of one of PostgreSQL's own programs, run with English messages."""
+    words = said.lower()
+    said = " ".join(_without_passwords(said, url).split())
+    for fragment, rule in (*_PROGRAM_WORDS, *_CONNECTION_WORDS):
+        if fragment in words:
+            return rule.error(f"{rule.says} ({describe(url)}): {said}", hint=rule.hint)
+    return EnvironmentFaultError(
+        f"{program} failed ({describe(url)}): {said}", hint="see to what it says and run the command again"
+    )
 
 
 def is_transient(error: SgdbError) -> bool:

@@ -22,6 +22,7 @@ __all__ = [
     "address_of",
     "database_url",
     "describe",
+    "lift_timeouts",
     "make_engine",
     "open_engine",
     "parse_url",
@@ -168,6 +169,16 @@ def transaction(
                     {"wait": str(_milliseconds(lock_timeout))},
                 )
             yield connection
+
+
+def lift_timeouts(connection: Connection) -> None:
+    """Lets the transaction take as long as it takes, whatever the server allows by itself; not for locks."""
+    connection.execute(
+        text(
+            "SELECT set_config(name, '0', true) FROM pg_settings WHERE name IN"
+            " ('statement_timeout', 'idle_in_transaction_session_timeout', 'transaction_timeout')"
+        )
+    )
 
 
 def undo(connection: Connection) -> None:

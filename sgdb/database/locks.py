@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import DBAPIError
@@ -24,6 +25,14 @@ _SHARED = "pg_try_advisory_xact_lock_shared"
 _EXCLUSIVE = "pg_try_advisory_xact_lock"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
 SCHEMA_LOCK = 0x7367646200000000
+
+
+class KeepOut(StrEnum):
+    """Whom a lock on tables keeps out: writers of rows, everybody, or only who alters or empties them."""
+
+    WRITERS = "SHARE ROW EXCLUSIVE"
+    EVERYBODY = "ACCESS EXCLUSIVE"
+    ALTERATIONS = "ACCESS SHARE"
 
 
 def lock_set(
@@ -75,18 +84,23 @@ def lock_tables(
     *,
     timeout: float,
     on_wait: Callable[[], object] | None = None,
+    keep_out: KeepOut = KeepOut.WRITERS,
 ) -> None:
-    """Keeps every other writer out of these tables, sgdb or not; readers go on. Otherwise like `lock_set`."""
-    statement = text(f"LOCK TABLE {', '.join(tables)} IN SHARE ROW EXCLUSIVE MODE")
-    set_timeout = text("SELECT set_config('lock_timeout', :wait, true)")
-    usual = connection.execute(text("SHOW lock_timeout")).scalar_one()
+    """Keeps others out of these tables, sgdb or not; readers go on unless they are meant. Takes no snapshot,
+    so that in any isolation the next statement sees what the former holder has committed. Otherwise like
+    `lock_set`."""
+    statement = f"LOCK TABLE {', '.join(tables)} IN {keep_out} MODE".replace("%", "%%")
+    usual = connection.exec_driver_sql("SHOW lock_timeout").scalar_one()
+
+    def set_timeout(wait: str) -> None:
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait}'")
 
     def lock() -> bool:
         try:
             with connection.begin_nested():
-                connection.execute(set_timeout, {"wait": _QUEUE})
-                connection.execute(statement)
-                connection.execute(set_timeout, {"wait": usual})
+                set_timeout(_QUEUE)
+                connection.exec_driver_sql(statement)
+                set_timeout(usual)
         except DBAPIError as error:
             if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
                 raise

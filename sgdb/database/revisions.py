@@ -100,6 +100,12 @@ def require_current(connection: Connection) -> None:
             )
 
 
+def require_known(connection: Connection) -> None:
+    """Returns also when the schema is an older one; otherwise like `require_current`."""
+    if state(connection).status is not SchemaStatus.OUTDATED:
+        require_current(connection)
+
+
 def scripts_folder() -> Path:
     """In a wheel the migrations lie inside the package, in a checkout beside it."""
     package = Path(__file__).resolve().parents[1]

@@ -19,7 +19,7 @@ from alembic.script import Script, ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from sgdb.database.driver_errors import describe, quoted
-from sgdb.database.engine import require_supported, transaction
+from sgdb.database.engine import lift_timeouts, require_supported, transaction
 from sgdb.database.locks import lock_schema
 from sgdb.database.models import Base
 from sgdb.database.revisions import (
@@ -51,7 +51,11 @@ class UpgradeResult:
 
 
 def upgrade(
-    engine: Engine, *, lock_timeout: float = 60.0, on_wait: Callable[[], object] | None = None
+    engine: Engine,
+    *,
+    lock_timeout: float = 60.0,
+    on_wait: Callable[[], object] | None = None,
+    before_upgrade: Callable[[Connection], object] | None = None,
 ) -> UpgradeResult:
     """Brings the schema to `head()`; does nothing when it is there already.
 
@@ -61,6 +65,8 @@ def upgrade(
     Args:
         lock_timeout: seconds to wait for another migration, or for a table that is in use.
         on_wait: called once when another migration has to be waited for.
+        before_upgrade: called before an older schema is changed, by the one process that is going to do it;
+            it may look at the database, and what it raises leaves everything as it was.
 
     Raises:
         BusyError: the wait took longer.
@@ -75,10 +81,28 @@ def upgrade(
             return UpgradeResult(found.current, found.current)
         if found.status is SchemaStatus.NEWER:
             require_current(connection)
-        if found.status is SchemaStatus.MISSING:
-            _require_room(connection)
-        command.upgrade(_config(connection), found.head)
+        if found.status is SchemaStatus.OUTDATED and before_upgrade is not None:
+            lift_timeouts(connection)
+            before_upgrade(connection)
+        bring_to(connection, found.head)
     return UpgradeResult(found.current, found.head)
+
+
+def bring_to(connection: Connection, revision: str) -> None:
+    """Brings the schema to a known revision, forward or back, in the caller's transaction.
+
+    The caller has locked the schema (`lock_schema`), or is alone in the database. On the way back, what only
+    the newer schema can say is lost. Raises as `upgrade` does.
+    """
+    found = state(connection)
+    if found.status is SchemaStatus.NEWER:
+        require_current(connection)
+    if found.status is SchemaStatus.MISSING:
+        _require_room(connection)
+    if found.current is None or found.current < revision:
+        command.upgrade(_config(connection), revision)
+    elif found.current > revision:
+        command.downgrade(_config(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str, *, lock_timeout: float = 60.0) -> UpgradeResult:
@@ -164,7 +188,8 @@ def _require_room(connection: Connection) -> None:
         )
     taken = connection.scalars(
         text(
-            "SELECT relname FROM pg_class WHERE relnamespace = CAST(current_schema() AS regnamespace)"
+            "SELECT relname FROM pg_class"
+            " WHERE relnamespace = CAST(quote_ident(current_schema()) AS regnamespace)"
             " AND relname = ANY(:names) ORDER BY relname"
         ),
         {"names": list(Base.metadata.tables)},

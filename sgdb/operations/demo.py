@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
+from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import AlreadyExistsError
 from sgdb.game.boards import board_json, draw_board, game_seeds
-from sgdb.pickles.atomic import atomic_file, make_folder
 from sgdb.pickles.writer import write_pickle
 from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import separate_environment

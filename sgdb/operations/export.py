@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 from sqlalchemy import Connection
 
+from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
 from sgdb.database.coverage import listed, stored_games, stored_results
@@ -18,7 +19,6 @@ from sgdb.database.engine import transaction
 from sgdb.database.provenance import SourceRow, set_ids, sources
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
 from sgdb.errors import AlreadyExistsError, IncompleteSetError, NotFoundError, UsageError
-from sgdb.pickles.atomic import atomic_file, make_folder
 from sgdb.pickles.writer import write_pickle
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, ExportFormat, GameSnapshot, IdRuns

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Connection, Engine
 
+from sgdb.database.backup_files import Backup
+from sgdb.database.backups import make_own_backup
 from sgdb.database.creation import create_database
 from sgdb.database.engine import database_url, describe, make_engine, require_supported, transaction
+from sgdb.database.own_tables import has_rows
 from sgdb.database.revisions import SchemaStatus, require_current, state
 from sgdb.database.schema import upgrade
 from sgdb.database.server import EmbeddedServer
@@ -21,21 +24,24 @@ from sgdb.settings import Settings
 _SET_UP = "set up the embedded server"
 _CREATE_DATABASE = "create the database"
 _CREATE_TABLES = "create the tables"
+_BACK_UP = "back up the database"
 
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """`check` only looks."""
+    """`check` only looks. Without `backup`, an older schema is migrated without a backup before."""
 
     check: bool = False
+    backup: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class InitResult:
     """Where the database is and what was done, or, of a check, what is to be done.
 
-    `data_folder` is None for an external server; revisions are None where there is no schema. Of several
-    processes that set up the same database at once, one reports the change.
+    `data_folder` is None for an external server; revisions are None where there is no schema. `backup` is
+    the backup that was made before the schema was migrated, None where there was nothing to back up. Of
+    several processes that set up the same database at once, one reports the change.
     """
 
     address: str
@@ -43,6 +49,7 @@ class InitResult:
     created_database: bool = False
     before: str | None = None
     after: str | None = None
+    backup: str | None = None
     to_do: tuple[str, ...] = ()
 
     @property
@@ -63,6 +70,7 @@ class InitResult:
             "created_database": self.created_database,
             "revision_before": self.before,
             "revision": self.after,
+            "backup": self.backup,
             "changed": self.changed,
             "to_do": list(self.to_do),
         }
@@ -72,6 +80,7 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
     """Creates what is missing: embedded server, database, tables. Safe when several processes do it at once.
 
     A check changes nothing; it starts the embedded server only where its data folder is there already.
+    An older schema that holds rows is backed up before it is migrated; without the backup it stays as it is.
     Raises EnvironmentFaultError with the next thing to do: unreachable, wrong password, no permission, a
     server too old, a schema newer than this program. BusyError when another migration takes too long.
     """
@@ -83,22 +92,43 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
         return InitResult(f"embedded server in {settings.home}", data_folder, to_do=(_SET_UP, _CREATE_TABLES))
     url = database_url(settings, on_notice=progress.notice)
     if options.check:
-        revision, to_do = _check(url, settings)
+        revision, to_do = _check(url, settings, backup=options.backup)
         return InitResult(describe(url), data_folder, before=revision, after=revision, to_do=to_do)
     # The embedded server's database comes into being with its data folder.
     created = embedded is None and create_database(url, connect_timeout=settings.connect_timeout)
+    saved: list[Backup] = []
     with _engine(url, settings) as engine:
+
+        def before_upgrade(connection: Connection) -> None:
+            if options.backup and has_rows(connection):
+                progress.notice("backing up the database before its schema is migrated")
+                saved.append(
+                    make_own_backup(
+                        engine,
+                        settings.backups_folder,
+                        why="before upgrade",
+                        lock_timeout=settings.lock_timeout,
+                        progress=progress,
+                    )
+                )
+
         done = upgrade(
             engine,
             lock_timeout=settings.lock_timeout,
             on_wait=lambda: progress.notice("waiting for another command that migrates the schema"),
+            before_upgrade=before_upgrade,
         )
     return InitResult(
-        describe(url), data_folder, created or (is_new and done.changed), done.before, done.after
+        describe(url),
+        data_folder,
+        created or (is_new and done.changed),
+        done.before,
+        done.after,
+        str(saved[0].path) if saved else None,
     )
 
 
-def _check(url: URL, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
+def _check(url: URL, settings: Settings, *, backup: bool) -> tuple[str | None, tuple[str, ...]]:
     """The database's revision, and what `init` would do."""
     try:
         with _engine(url, settings) as engine, transaction(engine, read_only=True) as connection:
@@ -106,12 +136,14 @@ def _check(url: URL, settings: Settings) -> tuple[str | None, tuple[str, ...]]:
             found = state(connection)
             if found.status is SchemaStatus.NEWER:
                 require_current(connection)
+            backup = backup and has_rows(connection)
     except DatabaseMissingError:
         return None, (_CREATE_DATABASE, _CREATE_TABLES)
     if found.status is SchemaStatus.MISSING:
         return None, (_CREATE_TABLES,)
     if found.status is SchemaStatus.OUTDATED:
-        return found.current, (f"migrate the schema from {found.current} to {found.head}",)
+        first = (_BACK_UP,) if backup else ()
+        return found.current, (*first, f"migrate the schema from {found.current} to {found.head}")
     return found.current, ()
 
 

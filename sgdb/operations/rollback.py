@@ -1,4 +1,7 @@
-"""`sgdb rollback`: takes back what one run of `migrate-pickles` brought, all of it or nothing."""
+"""`sgdb rollback`: takes back what one run of `migrate-pickles` brought, or goes back to a backup.
+
+All of it or nothing.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,14 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
 from sgdb.database.engine import transaction, undo
 from sgdb.database.ids import DryRunIds, SequenceIds
 from sgdb.database.locks import lock_all_sets, lock_tables
 from sgdb.database.provenance import recorded_path
+from sgdb.database.restore import RestoreResult, restore_backup
 from sgdb.database.retry import retried
 from sgdb.database.taking_back import (
     TABLES,
@@ -28,7 +33,6 @@ from sgdb.database.taking_back import (
     take_back,
 )
 from sgdb.errors import AlreadyExistsError, BusyError, LastCopyError
-from sgdb.pickles.atomic import atomic_file, make_folder
 from sgdb.pickles.whereabouts import Found, Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
@@ -50,6 +54,14 @@ class RollbackOptions:
     dry_run: bool = False
     originals: Path | None = None
     discard_originals: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BackupRollbackOptions:
+    """Which backup to put the database back to: the path of its dump."""
+
+    path: Path
+    dry_run: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +143,16 @@ def rollback(
         removed=taken.counts,
         kept=taken.kept,
     )
+
+
+def rollback_to_backup(
+    options: BackupRollbackOptions, settings: Settings, progress: Progress | None = None
+) -> RestoreResult:
+    """Puts sgdb's tables back to a backup, after one of what is there now; a dry run only looks.
+
+    Promises and raises what `restore_backup` does.
+    """
+    return restore_backup(settings, options.path.absolute(), dry_run=options.dry_run, progress=progress)
 
 
 def _report(file: FileToTakeBack, taken: TakenBack, original: _Original) -> RolledBackFile:

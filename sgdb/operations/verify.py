@@ -28,6 +28,7 @@ from sgdb.database.engine import transaction
 from sgdb.database.provenance import (
     SourceRow,
     find_saved_source,
+    path_text,
     recorded_files,
     recorded_path,
     sources,
@@ -42,6 +43,7 @@ from sgdb.errors import (
     SgdbError,
     UsageError,
 )
+from sgdb.pickles import attributes
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.legacy import Games, LegacyFile
 from sgdb.pickles.selection import Selection, reading_work, select_files
@@ -144,16 +146,16 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
         )
     progress = progress or Silent()
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
-    if options.paths and not selection.files and not selection.refused:
-        raise NotFoundError(
-            "no pickle was found, so nothing was compared",
-            hint="see --only, and --recursive for folders below",
-        )
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         verifier = _Verifier(connection, progress, limit)
         if options.paths:
             selection = verifier.files(selection)
+            if not verifier.verdicts:
+                raise NotFoundError(
+                    "no pickle was found, so nothing was compared",
+                    hint="see --only, and --recursive for folders below",
+                )
         else:
             verifier.archives()
     verdicts = sorted(verifier.verdicts, key=lambda verdict: verdict.path)
@@ -188,7 +190,10 @@ class _Verifier:
         selection without it."""
         migrated = _migrated_from(self._connection)
         spoilt = [each for each in selection.skipped if _resolved(each[0]) in migrated]
-        refused = [*selection.refused, *((path, NotAPickleError(reason)) for path, reason in spoilt)]
+        refused = [
+            *selection.refused,
+            *((path, NotAPickleError(f"migrated once, and now: {reason}")) for path, reason in spoilt),
+        ]
         for path, error in refused:
             verdict = self._verdict(str(path))
             verdict.refuse(error)
@@ -196,7 +201,7 @@ class _Verifier:
         with self._bar(sum(map(reading_work, selection.files))):
             for path in selection.files:
                 verdict = self._verdict(str(path))
-                sha256 = self._file(FileSource(path), verdict, None)
+                sha256 = self._file(FileSource(path), verdict, None, path_text(path))
                 _compare_bytes(path, sha256, migrated.get(_resolved(path), []), verdict)
         return replace(selection, skipped=[each for each in selection.skipped if each not in spoilt])
 
@@ -239,9 +244,11 @@ class _Verifier:
         self.verdicts.append(verdict)
         return verdict
 
-    def _file(self, source: Source, verdict: FileVerdict, row: SourceRow | None) -> str | None:
-        """Compares one file; `row` is its record where that is known, otherwise it is looked for. Returns the
-        SHA-256 of what was read."""
+    def _file(
+        self, source: Source, verdict: FileVerdict, row: SourceRow | None, path: str = ""
+    ) -> str | None:
+        """Compares one file; `row` is its record where that is known, otherwise it is looked for. `path` is
+        where the file lies, as it would be recorded. Returns the SHA-256 of what was read."""
 
         def on_bytes(count: int) -> None:
             self._progress.advance(count, source.name)
@@ -252,7 +259,7 @@ class _Verifier:
 
         try:
             file = LegacyFile.read(source, base_seed=recorded_seed, on_bytes=on_bytes)
-            self._compare(file, row or self._record(file.sha256), verdict, on_bytes)
+            self._compare(file, row or self._record(file.sha256), path, verdict, on_bytes)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             verdict.refuse(error)
             return None
@@ -263,7 +270,12 @@ class _Verifier:
         return next(reversed(sources(self._connection, sha256=sha256)), None)
 
     def _compare(
-        self, file: LegacyFile, row: SourceRow | None, verdict: FileVerdict, on_bytes: Callable[[int], None]
+        self,
+        file: LegacyFile,
+        row: SourceRow | None,
+        path: str,
+        verdict: FileVerdict,
+        on_bytes: Callable[[int], None],
     ) -> None:
         contents = file.contents
         if row is not None:
@@ -278,6 +290,11 @@ class _Verifier:
         self._compare_set(set_id, contents, of_set, verdict)
         if row is not None:
             _compare_contents(contents, row.contents, verdict)
+        else:
+            _compare_extras(contents, of_set, verdict)
+            former = next((known for known in reversed(of_set) if known.path == path), None)
+            if former is not None:
+                _compare_with_former(contents, former.contents, verdict)
         bots = find_bots(self._connection, file.result_keys)
         for key in file.result_keys:
             if key not in bots:
@@ -403,3 +420,35 @@ def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdi
     for name in ours:
         if json.dumps(ours[name], sort_keys=True) != json.dumps(theirs[name], sort_keys=True):
             verdict.add(Difference(None, None, f"recorded {name}", ours[name], theirs[name]))
+
+
+def _compare_extras(contents: Contents, of_set: list[SourceRow], verdict: FileVerdict) -> None:
+    """What stands on no row, of a file whose very bytes were never migrated: some file has to have brought
+    it, or else the database does not hold it."""
+    for what, ours, theirs in (
+        ("top-level entry", contents.extra, [row.contents.extra for row in of_set]),
+        ("attribute of the config", contents.config_extra, [row.contents.config_extra for row in of_set]),
+    ):
+        known = {name: value for entries in theirs for name, value in entries.items()}
+        for name, value in ours.items():
+            if name not in known or not attributes.same(value, known[name]):
+                verdict.add(Difference(None, None, f"{what} {name!a}", value, known.get(name)))
+
+
+def _compare_with_former(contents: Contents, former: Contents, verdict: FileVerdict) -> None:
+    """What a file has lost that stood under the same path when it was migrated. What it has gained shows in
+    the rows."""
+    if contents.num_games < former.num_games:
+        verdict.add(Difference(None, None, "num_games", contents.num_games, former.num_games))
+    for what, ours, theirs in (
+        ("top-level entry", contents.extra, former.extra),
+        ("attribute of the config", contents.config_extra, former.config_extra),
+    ):
+        for name in theirs.keys() - ours.keys():
+            verdict.add(Difference(None, None, f"{what} {name!a}", None, theirs[name]))
+    for index in former.games.minus(contents.games):
+        verdict.add(Difference(index, None, "row", None, "present"))
+    rows = dict(contents.results)
+    for key, known in former.results:
+        for index in known.minus(rows.get(key, IdRuns())):
+            verdict.add(Difference(index, key, "row", None, "present"))

@@ -20,10 +20,14 @@ from typing import Any
 from sgdb.errors import ValueRefusedError
 from sgdb.pickles.inert import shown
 
+# Of one record's attributes together.
 _MAX_DEPTH = 20
 _MAX_VALUES = 10_000
-_MAX_TEXT = 1 << 20  # characters in all texts of one value
+_MAX_TEXT = 1 << 20  # characters in all texts and names, and digits
 _MAX_BITS = 1024  # of an integer
+# Of all records of a file, in characters.
+_FREE_TEXT = 1 << 24
+_TEXT_PER_BYTE = 16
 
 
 def storable_text(text: str) -> bool:
@@ -37,22 +41,47 @@ def storable_text(text: str) -> bool:
     return True
 
 
+class Room:
+    """How much text the rows of one file may bring, each written out.
+
+    A pickle holds a text once and names it again in a few bytes; a database holds it in every row. So a
+    file of a megabyte could fill a disk.
+    """
+
+    def __init__(self, file_size: int) -> None:
+        self._left = _FREE_TEXT + _TEXT_PER_BYTE * file_size
+
+    def take(self, characters: int, where: str) -> None:
+        """Counts what a row brings. Raises ValueRefusedError, naming `where`, when it is too much."""
+        self._left -= characters
+        if self._left < 0:
+            raise ValueRefusedError(
+                f"{where}: the rows up to here hold more text than a file of this size accounts for"
+            )
+
+
 def to_json(value: Any, where: str) -> Any:
     """The JSON form of plain data. Raises ValueRefusedError, naming `where`, for what has none."""
     return _Encoder(where).encode(value, 0)
 
 
-def further(entries: Iterable[tuple[str, Any]], where: str) -> dict[str, Any]:
-    """Attributes or entries that no column is made for, by name, each in its JSON form.
+def further(entries: Iterable[tuple[str, Any]], where: str, room: Room | None = None) -> dict[str, Any]:
+    """Attributes or entries that no column is made for, by name, each in its JSON form; counted in `room`.
 
     Raises ValueRefusedError, naming `where` and the attribute.
     """
     found = {}
+    encoder = _Encoder(where)
     for name, value in entries:
-        place = f"{where}, field {shown(name)}"
+        encoder.where = f"{where}, field {shown(name)}"
         if not storable_text(name):
-            raise ValueRefusedError(f"{place}: the name holds a character that PostgreSQL cannot store")
-        found[name] = to_json(value, place)
+            raise ValueRefusedError(
+                f"{encoder.where}: the name holds a character that PostgreSQL cannot store"
+            )
+        encoder.count(len(name))
+        found[name] = encoder.encode(value, 0)
+    if room is not None:
+        room.take(encoder.characters, where)
     return found
 
 
@@ -79,13 +108,21 @@ def from_json(value: Any) -> Any:
 
 
 class _Encoder:
+    """Encodes values and counts what they take together."""
+
     def __init__(self, where: str) -> None:
-        self._where = where
+        self.where = where
+        self.characters = 0
         self._values = 0
-        self._characters = 0
 
     def _refused(self, why: str) -> ValueRefusedError:
-        return ValueRefusedError(f"{self._where}: {why}")
+        return ValueRefusedError(f"{self.where}: {why}")
+
+    def count(self, characters: int) -> None:
+        """Adds to the size of what is encoded."""
+        self.characters += characters
+        if self.characters > _MAX_TEXT:
+            raise self._refused(f"more than {_MAX_TEXT} characters of text")
 
     def encode(self, value: Any, depth: int) -> Any:
         self._values += 1
@@ -99,6 +136,7 @@ class _Encoder:
         if kind is int:
             if value.bit_length() > _MAX_BITS:
                 raise self._refused(f"an integer of {value.bit_length()} bits is too large")
+            self.count(value.bit_length() // 3)
             return value
         if kind is float:
             text = repr(value)
@@ -113,9 +151,7 @@ class _Encoder:
         raise self._refused(f"{shown(value)} where plain data is expected")
 
     def _text(self, value: str) -> str:
-        self._characters += len(value)
-        if self._characters > _MAX_TEXT:
-            raise self._refused(f"more than {_MAX_TEXT} characters of text")
+        self.count(len(value))
         if not storable_text(value):
             raise self._refused(f"{shown(value)} holds a character that PostgreSQL cannot store")
         return value

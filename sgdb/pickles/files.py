@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -14,6 +15,8 @@ from typing import Protocol
 from sgdb.errors import FileAccessError, NotAPickleError, NotFoundError
 from sgdb.pickles.window import ByteStream
 
+# Two names as GLOBAL or INST have them, and what comes next: an object, or somebody's attack.
+_OLD_GLOBAL = re.compile(rb"\(?[ci][A-Za-z_][\w.]*\n[A-Za-z_][\w.]*\n(?:[()q]|p\d+\n)")
 _HEAD = 512  # bytes looked at to tell what a file is
 _OLD_TORCH = bytes.fromhex("80 02 8a 0a 6c fc 9c 46 f9 20 6a a8 50 19")  # torch's own magic number, pickled
 
@@ -103,6 +106,9 @@ class FileSource:
     def hold(self) -> Iterator[Source]:
         """This very file for several readings, whatever takes its name meanwhile. Raises like `open`."""
         try:
+            # Looked at first, because opening alone does something to a pipe or a device.
+            if not stat.S_ISREG(self.path.stat().st_mode):
+                raise NotAPickleError("not a regular file")
             descriptor = os.open(
                 self.path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
             )
@@ -169,7 +175,9 @@ def what_it_is(source: Source) -> str | None:
 def looks_like_old_pickle(head: bytes) -> bool:
     """Whether these first bytes are those of a pickle of protocol 0 or 1."""
     return (
-        head[:3] in (b"(dp", b"(lp", b"(tp") or head[:2] in (b"}q", b"]q", b"(}") or head[:9] == b"ccopy_reg"
+        head[:3] in (b"(dp", b"(lp", b"(tp")
+        or head[:2] in (b"}q", b"]q", b"(}")
+        or _OLD_GLOBAL.match(head) is not None
     )
 
 

@@ -108,8 +108,10 @@ def whole(value: Any, low: int, high: int) -> bool:
     return type(value) is int and low <= value <= high
 
 
-def read_config(value: Any, where: str) -> tuple[GameConfig, dict[str, Any]]:
-    """A GameConfig from its instance or plain dict, and its further attributes."""
+def read_config(
+    value: Any, where: str, room: attributes.Room | None = None
+) -> tuple[GameConfig, dict[str, Any]]:
+    """A GameConfig from its instance or plain dict, and its further attributes, counted in `room`."""
     state = value.state if type(value) is Instance else value
     foreign = type(value) is Instance and (value.cls.module, value.cls.name) != CONFIG_CLASS
     if foreign or type(state) is not dict:
@@ -124,7 +126,7 @@ def read_config(value: Any, where: str) -> tuple[GameConfig, dict[str, Any]]:
             )
         numbers.append(state[name])
     rest = [entry for entry in state.items() if entry[0] not in CONFIG_FIELDS]
-    return GameConfig(*numbers), attributes.further(rest, where)
+    return GameConfig(*numbers), attributes.further(rest, where, room)
 
 
 class StructureReader:

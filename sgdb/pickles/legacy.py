@@ -110,6 +110,7 @@ class LegacyFile:
         self._structure: Structure
         self.contents: Contents
         self.missing: IdRuns
+        self._seeds: SeedStream
         self._seed_assumed = False
         self._notes: list[str] = []
         self._findings = Notes()
@@ -169,6 +170,7 @@ class LegacyFile:
             extra=structure.extra,
             config_extra=structure.config_extra,
         )
+        self._seeds = SeedStream(seed)
         self.missing = missing_games(structure.games, (runs for _, runs in structure.results))
         self._note_oddities()
 
@@ -246,8 +248,8 @@ class LegacyFile:
                 "listed game tells on which boards they were played",
                 hint="if you know the base seed, give it with --set-base-seed N",
             )
-        check_reproducible(contents.config, contents.base_seed, listed, self.missing)
-        yield from regenerate(contents.config, contents.base_seed, self.missing)
+        check_reproducible(contents.config, self._seeds, listed, self.missing, self.size)
+        yield from regenerate(contents.config, self._seeds, self.missing)
 
     def regenerated_batches(self) -> Iterator[list[GameSnapshot]]:
         """`regenerated` in lists that stay small, however large the boards are."""
@@ -261,18 +263,18 @@ class LegacyFile:
         self, wanted: set[str | None], findings: Notes, on_bytes: Callable[[int], object] | None = None
     ) -> Iterator[Games | Results]:
         contents, lists = self.contents, self._structure.lists
-        games = GameRows(contents.config, dict(contents.config_extra), findings)
-        results = {key: ResultRows(key, contents.config, findings) for key, _ in contents.results}
+        room = attributes.Room(self.size)
+        games = GameRows(contents.config, dict(contents.config_extra), findings, room)
+        results = {key: ResultRows(key, contents.config, findings, room) for key, _ in contents.results}
         repeats: dict[str | None, _Repeats] = {key: _Repeats(runs) for key, runs in contents.results}
         repeats[None] = _Repeats(contents.games)
-        seeds = SeedStream(contents.base_seed)
         for batch in self._batches(on_bytes):
             key = lists.get(batch.list_number)
             if key not in wanted:
                 continue
             if kind_of(batch.shape) == "games":
                 snapshots = games.read(batch)
-                _check_seeds(seeds, snapshots, findings)
+                _check_seeds(self._seeds, snapshots, findings)
                 yield Games(repeats[None].drop(snapshots, ""))
             elif key is not None:
                 yield Results(key, repeats[key].drop(results[key].read(batch), f"bot {shown(key)}, "))

@@ -15,7 +15,8 @@ The rules of this machine, all of them enforced here:
 - Only texts, classes and instances that are no rows are remembered for memo reads. A file that reads
   something else back shares objects by reference: `SharedReferenceError` tells the caller to read it
   again with `remember=True`, where everything is kept and nothing is streamed. There, what is read back
-  is finished and grows no more, and counts as if it were written out: no cycles, no bombs.
+  is finished and grows no more, and counts as if it were written out: no cycles, no bombs. How much that
+  may be is in proportion to the file, and so is the work that comes of it.
 - What is held at any time is bounded in number and bytes, whatever the file says.
 
 The format is described in the comments of CPython's `pickletools` and in PEP 307, 3154 and 574.
@@ -25,6 +26,7 @@ The format is described in the comments of CPython's `pickletools` and in PEP 30
 from __future__ import annotations
 
 import struct
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -35,8 +37,14 @@ from sgdb.pickles.shapes import ShapeBook
 from sgdb.pickles.window import ByteStream, Window
 
 _MAX_TEXT = 1 << 20  # bytes in one text
-_MAX_TEXT_TOTAL = 1 << 27  # bytes in all different texts
-_MAX_MEMO = 3_000_000  # objects remembered
+_MAX_TEXT_TOTAL = 1 << 27  # bytes of memory in all different texts
+_MAX_MEMO = 1_000_000  # objects remembered
+_MAX_MEMO_REMEMBERING = 3_000_000
+# Values that memo reads may add, as if written out: a bot's results under a second name are about two a byte.
+_FREE_SHARED = 250_000
+_SHARED_PER_BYTE = 8
+_MAX_STATES = 64  # different states of configs that are looked for again
+_MAX_STATE = 100_000  # values in one of them
 _MAX_HELD = 2_000_000  # plain values alive between two batches of rows
 _MAX_HELD_REMEMBERING = 6_000_000
 _MAX_STACK = 200_000
@@ -73,13 +81,15 @@ class PickleParser:
         self._stack: list[Any] = []
         self._marks: list[int] = []
         self._memo: dict[int, Any] = {}
+        self._everything: list[Any] = []  # the memo where everything is remembered
         self._memo_size = 0
+        self._shared = 0  # values that memo reads have added, as if written out
         self._texts: dict[str, str] = {}
         self._text_bytes = 0
         self._held = 0  # values alive, as far as they have been put into a container
         self._held_at: list[int] = []  # what _held was at each mark
         self._kept = 0  # values in remembered instances
-        self._states: dict[Any, dict[str, Any]] = {}
+        self._states: dict[Any, dict[str, Any]] = {}  # of instances, by class and items
         self._read_back: set[int] = set()  # ids of containers that were read from the memo
         self._lists = 0
         self._row_start = -1  # offset in the file where the next row began
@@ -245,9 +255,12 @@ class PickleParser:
     def _hold(self, count: int, pos: int) -> None:
         self._held += count
         if self._held + self._kept > (_MAX_HELD_REMEMBERING if self._remember else _MAX_HELD):
-            raise LayoutError(
-                f"more values in one piece than a benchmark file has, up to byte {self._window.base + pos}"
-            )
+            raise self._too_much(pos)
+
+    def _too_much(self, pos: int) -> LayoutError:
+        return LayoutError(
+            f"more values in one piece than a benchmark file has, up to byte {self._window.base + pos}"
+        )
 
     def _misplaced_rows(self, pos: int) -> LayoutError:
         return LayoutError(
@@ -280,14 +293,17 @@ class PickleParser:
             raise self._window.damaged("a memo entry of nothing", pos - 1)
         value = self._stack[-1]
         kind = type(value)
-        if not (
-            kind is str or self._remember or kind is ClassRef or (kind is Instance and not value.cls.is_row)
-        ):
+        if self._remember:
+            self._everything.append(value)
+            full = index >= _MAX_MEMO_REMEMBERING
+        elif kind is str or kind is ClassRef or (kind is Instance and not value.cls.is_row):
+            self._memo[index] = value
+            full = len(self._memo) > _MAX_MEMO
+        else:
             return
-        self._memo[index] = value
-        if len(self._memo) > _MAX_MEMO:
+        if full:
             raise LayoutError(
-                f"more than {_MAX_MEMO} remembered objects, up to byte {self._window.base + pos}"
+                f"more remembered objects than a benchmark file has, up to byte {self._window.base + pos}"
             )
 
     def _put(self, index: int, pos: int) -> None:
@@ -310,16 +326,28 @@ class PickleParser:
         if index >= self._memo_size:
             raise self._window.damaged(f"memo entry {index} is read before it is stored", pos - 1)
         if self._remember:
-            value = self._memo[index]
+            value = self._everything[index]
             if type(value) in (list, tuple, dict, Instance):
                 self._read_back.add(id(value))
-                self._hold(count_values(value, _MAX_HELD_REMEMBERING), pos)
+                self._share(value, pos)
             return value
         if self._shapes is not None:
             value = self._shapes.recall(index)
             if value is not None:
                 return value
         raise SharedReferenceError
+
+    def _share(self, value: Any, pos: int) -> None:
+        """Counts something that is read back as if it were written out once more."""
+        offset = self._window.base + pos
+        room = _FREE_SHARED + _SHARED_PER_BYTE * offset - self._shared
+        count = count_values(value, room)
+        if count > room:
+            raise LayoutError(
+                f"more shared values than a file of this size accounts for, up to byte {offset}"
+            )
+        self._shared += count
+        self._hold(count, pos)
 
     def _growing(self, target: Any, pos: int) -> None:
         """Refuses to add to something that has been read back already."""
@@ -336,7 +364,7 @@ class PickleParser:
         known = self._texts.get(text)
         if known is not None:
             return known
-        self._text_bytes += len(raw) + 50
+        self._text_bytes += sys.getsizeof(text) + 50  # one character beyond ASCII widens all of them
         if self._text_bytes > _MAX_TEXT_TOTAL:
             raise LayoutError(f"more text than a benchmark file has, up to byte {self._window.base + pos}")
         self._texts[text] = text
@@ -437,14 +465,23 @@ class PickleParser:
         return pos
 
     def _keep(self, cls: ClassRef, state: dict[str, Any], pos: int) -> dict[str, Any]:
-        """The state of an instance that may be remembered: one for all that are equal, and counted."""
+        """The state of an instance that may be remembered: one for all that are equal, and counted.
+
+        Only a few different ones are looked for again. More are none of a benchmark, and could be chosen so
+        that their hashes, which depend on numbers only, are all the same.
+        """
         kinds = tuple(map(type, state.values()))
         if _SCALARS.issuperset(kinds):
             key = (cls, kinds, tuple(state.items()))  # the kinds, because 1 and True are equal
-            known = self._states.setdefault(key, state)
-            if known is not state:
+            known = self._states.get(key)
+            if known is not None:
                 return known
-        self._kept += count_values(state, _MAX_HELD)
+            if len(self._states) < _MAX_STATES:
+                self._states[key] = state
+        count = count_values(state, _MAX_STATE)
+        if count > _MAX_STATE:  # it may hold itself, and has no end then
+            raise self._too_much(pos)
+        self._kept += count
         self._hold(0, pos)
         return state
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import islice
 from typing import Any
 
@@ -15,20 +16,26 @@ from sgdb.records import GameConfig, GameSnapshot, IdRuns
 
 SMALL_SEEDS = range(10_000)
 _NUMBERS_IN_NAME = 8
-# A row may name any game; seeds and boards are only followed up to these bounds.
+# A base seed is looked for where the first game is near: walking far along many streams would take long.
+_NEAR = 100  # games, for the small seeds
+_NEAR_NAMED = 100_000  # games, for the few numbers in the name
+# A row may name any game of a board of any size; seeds and boards are only followed up to these bounds.
+# A game costs a result of 27 bytes or more, so boards of 20x20 come out of every file that lacks them.
 LAST_GAME = 2_000_000
-MAX_BOARD_CELLS = 1_000_000
-MAX_REGENERATED_CELLS = 50_000_000
+MAX_BOARD_CELLS = 250_000
+FREE_CELLS = 4_000_000
+CELLS_PER_BYTE = 16
 
 _SEED_HINT = "if you know the base seed, give it with --set-base-seed N"
 
 
 class SeedStream:
-    """The seeds of a base seed's games, drawn as far as they are asked for."""
+    """The seeds of a base seed's games, drawn as far as they are asked for, and kept."""
 
     def __init__(self, base_seed: int) -> None:
+        self.base_seed = base_seed
         self._seeds = game_seeds(base_seed)
-        self._drawn = array("l")
+        self._drawn = array("i")
 
     def seed(self, game_id: int) -> int | None:
         """The seed of this game; None beyond LAST_GAME, too far to walk."""
@@ -52,11 +59,21 @@ def find_base_seed(sample: Sequence[tuple[int, Any]], name: str) -> int | None:
     if not sample or any(type(seed) is not int for _, seed in sample):
         return None
     named = [int(digits) for digits in reversed(re.findall(r"(?<!\d)\d{1,18}(?!\d)", name, re.ASCII))]
-    candidates = [*named[:_NUMBERS_IN_NAME], 42]
+    candidates: list[int] = []
     near = sorted(sample)
-    if near[0][0] <= 100:  # walking far along 10,000 streams would take too long
-        candidates += SMALL_SEEDS
-    return next((candidate for candidate in candidates if follows(candidate, near)), None)
+    first_game, first_seed = near[0]
+    if first_game <= _NEAR_NAMED:
+        candidates += [*named[:_NUMBERS_IN_NAME], 42]
+    if first_game <= _NEAR:
+        draws = _draws_of_small_seeds(first_game)
+        candidates += [small for small in SMALL_SEEDS if draws[small] == first_seed]
+    return next((candidate for candidate in dict.fromkeys(candidates) if follows(candidate, near)), None)
+
+
+@lru_cache(maxsize=_NEAR + 1)
+def _draws_of_small_seeds(game_id: int) -> array[int]:
+    """The seed of this game in the stream of each of the small base seeds."""
+    return array("i", [next(islice(game_seeds(small), game_id, None)) for small in SMALL_SEEDS])
 
 
 def missing_games(games: IdRuns, results: Iterable[IdRuns]) -> IdRuns:
@@ -73,27 +90,30 @@ def missing_games(games: IdRuns, results: Iterable[IdRuns]) -> IdRuns:
 
 
 def check_reproducible(
-    config: GameConfig, base_seed: int, games: Iterable[GameSnapshot], missing: IdRuns
+    config: GameConfig, seeds: SeedStream, games: Iterable[GameSnapshot], missing: IdRuns, size: int
 ) -> None:
-    """Proves on every listed game that boards follow from the base seed. Raises LayoutError otherwise."""
+    """Proves on every listed game that boards follow from the base seed. `size` is the file's, in bytes: a
+    few results must not ask for hours of drawing. Raises LayoutError."""
     what = f"results for {len(missing)} games that are not listed, and their boards cannot be generated: "
     cells = config.num_rows * config.num_cols
     if config.num_colors < 2:
         raise LayoutError(f"{what}{config} has no colours to draw from")
-    if cells > MAX_BOARD_CELLS or cells * len(missing) > MAX_REGENERATED_CELLS:
+    if cells > MAX_BOARD_CELLS:
         raise LayoutError(f"{what}boards of {config} are too large")
-    stream = SeedStream(base_seed)
+    if cells * len(missing) > FREE_CELLS + CELLS_PER_BYTE * size:
+        raise LayoutError(f"{what}so many boards of {config} are out of proportion to a file of {size} bytes")
     for game in games:
-        seed = stream.seed(game.game_id)
+        seed = seeds.seed(game.game_id)
         if seed is None or game.seed != seed or game.board != board_json(draw_board(config, seed)):
-            raise LayoutError(f"{what}listed game {game.game_id} does not follow from base seed {base_seed}")
+            raise LayoutError(
+                f"{what}listed game {game.game_id} does not follow from base seed {seeds.base_seed}"
+            )
 
 
-def regenerate(config: GameConfig, base_seed: int, missing: IdRuns) -> Iterator[GameSnapshot]:
+def regenerate(config: GameConfig, seeds: SeedStream, missing: IdRuns) -> Iterator[GameSnapshot]:
     """The boards of these games, drawn from the seeds."""
-    stream = SeedStream(base_seed)
     for game_id in missing:
-        seed = stream.seed(game_id)
+        seed = seeds.seed(game_id)
         assert seed is not None
         yield GameSnapshot(game_id, board_json(draw_board(config, seed)), seed, {"origin": "regenerated"})
 

@@ -103,12 +103,21 @@ class _Learned:
         self.shape = shape
         self.pattern = pattern
         self.memos = memos
-        self.texts = tuple(texts)
+        self.texts = dict(texts)  # by their place among the row's memo entries
         self._slots = slots  # a reader of a column (callable) or, as a one-tuple, a constant
         self._match = re.compile(pattern, re.DOTALL).match
+        # Rows tried at a time. What follows an odd board has been matched in vain, so there it shrinks to
+        # the rows before: a file of odd boards costs twice the work of its rows, and not a thousand times.
+        self._most = _BATCH
 
-    def take(self, buf: bytes, pos: int, limit: int, most: int = _BATCH) -> tuple[list[tuple[Any, ...]], int]:
-        """Up to `most` rows from `pos` on, and where they end."""
+    def take(self, buf: bytes, pos: int, limit: int) -> tuple[list[tuple[Any, ...]], int]:
+        """Rows from `pos` on, at most a batch, and where they end."""
+        rows, end, whole = self._take(buf, pos, limit, self._most)
+        self._most = min(2 * self._most, _BATCH) if whole else max(len(rows), 1)
+        return rows, end
+
+    def _take(self, buf: bytes, pos: int, limit: int, most: int) -> tuple[list[tuple[Any, ...]], int, bool]:
+        """The same, and whether every board was sound."""
         match, raw, start = self._match, [], pos
         for _ in range(most):
             found = match(buf, pos, limit)
@@ -117,7 +126,7 @@ class _Learned:
             raw.append(found.groups())
             pos = found.end()
         if not raw:
-            return [], pos
+            return [], pos, True
         columns: list[Iterable[Any]] = []
         opened = iter(zip(*raw, strict=True))
         for slot in self._slots:
@@ -128,9 +137,10 @@ class _Learned:
             values = slot(bytes_column)
             if values is None:  # the rows before the first odd board are good
                 good = next(i for i, value in enumerate(bytes_column) if not slot.fits(value))
-                return self.take(buf, start, limit, good)
+                rows, end, _ = self._take(buf, start, limit, good)
+                return rows, end, False
             columns.append(values)
-        return list(zip(*columns, strict=False)), pos
+        return list(zip(*columns, strict=False)), pos, True
 
 
 class ShapeBook:
@@ -141,7 +151,7 @@ class ShapeBook:
         self._attempts = 0
         self._rows = 0
         # What the skipped rows would have put into the memo: (first index, end, entries a row, texts).
-        self._runs: list[tuple[int, int, int, tuple[tuple[int, str], ...]]] = []
+        self._runs: list[tuple[int, int, int, Mapping[int, str]]] = []
 
     def recall(self, index: int) -> str | None:
         """The text with this memo index, if a row read here stored one."""
@@ -149,8 +159,7 @@ class ShapeBook:
         if at < 0 or index >= self._runs[at][1]:
             return None
         first, _, stride, texts = self._runs[at]
-        offset = (index - first) % stride
-        return next((text for place, text in texts if place == offset), None)
+        return texts.get((index - first) % stride)
 
     def read(
         self, buf: bytes, start: int, pos: int, limit: int, memo: Mapping[int, Any], memo_size: int

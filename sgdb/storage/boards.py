@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from sgdb.errors import ValueRefusedError
-from sgdb.pickles.seeds import LAST_GAME, check_reproducible, regenerate
+from sgdb.pickles.seeds import LAST_GAME, SeedStream, check_reproducible, regenerate
 from sgdb.records import GameConfig, GameSnapshot, IdRuns
+
+MAX_DRAWN_CELLS = 50_000_000  # a mistyped game id must not ask for hours of drawing
 
 
 def require_drawable(
@@ -22,7 +24,12 @@ def require_drawable(
             f"results for game {last}, which is not listed and beyond {LAST_GAME}, "
             "the last game whose board sgdb generates"
         )
-    check_reproducible(config, base_seed, known, missing)
+    if config.num_rows * config.num_cols * len(missing) > MAX_DRAWN_CELLS:
+        raise ValueRefusedError(
+            f"results for game {last} ask for {len(missing)} boards of {config}: more than one call draws",
+            hint="save the set's games first, or correct the game's id",
+        )
+    check_reproducible(config, SeedStream(base_seed), known, missing, size=MAX_DRAWN_CELLS)
 
 
 def growth(there: IdRuns, declared: int, needed: IdRuns) -> tuple[IdRuns, int]:
@@ -42,5 +49,5 @@ def growth(there: IdRuns, declared: int, needed: IdRuns) -> tuple[IdRuns, int]:
 
 def draw_games(config: GameConfig, base_seed: int, missing: IdRuns) -> Iterator[GameSnapshot]:
     """The boards of these games, as records. To be called after `require_drawable`."""
-    for game in regenerate(config, base_seed, missing):
+    for game in regenerate(config, SeedStream(base_seed), missing):
         yield game._replace(metadata=None)

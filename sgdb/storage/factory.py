@@ -108,7 +108,9 @@ def find_pickle(folder: Path, config: GameConfig, base_seed: int) -> Path:
         if _holds(folder / name, config, base_seed):
             return folder / name
     newest = folder / f"{stems[0]}.pkl"
-    return folder / f"{stems[0]}.sgdb.pkl" if newest.exists() else newest
+    # Looked at once more: another process may have begun this very set meanwhile.
+    is_taken = newest.exists() and not _holds(newest, config, base_seed)
+    return folder / f"{stems[0]}.sgdb.pkl" if is_taken else newest
 
 
 def _holds(path: Path, config: GameConfig, base_seed: int) -> bool:

@@ -28,9 +28,9 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from sgdb.atomic import atomic_file, file_error, make_folder
 from sgdb.database.compare import Difference
 from sgdb.errors import FileAccessError, SgdbError
-from sgdb.pickles.atomic import atomic_file, file_error, make_folder
 from sgdb.records import GameConfig
 
 _FORMAT = 1

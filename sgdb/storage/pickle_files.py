@@ -16,8 +16,8 @@ from typing import TypeVar
 
 from filelock import FileLock, Timeout
 
+from sgdb.atomic import atomic_file, file_error, make_folder
 from sgdb.errors import BusyError, ConflictError, NotFoundError
-from sgdb.pickles.atomic import atomic_file, file_error, make_folder
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile, Results
 from sgdb.pickles.writer import write_pickle

@@ -24,7 +24,7 @@ from sgdb.database.provenance import (
 )
 from sgdb.database.reading import read_games
 from sgdb.database.sets import find_set
-from sgdb.pickles.seeds import regenerate
+from sgdb.pickles.seeds import SeedStream, regenerate
 from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.storage.boards import growth, require_drawable
 
@@ -107,7 +107,7 @@ class Save:
         # Boards that sgdb has drawn itself need no proof that they follow from the base seed.
         unproven = () if set_id is None else read_games(self._connection, set_id, drawn=False)
         require_drawable(self._config, self._base_seed, chain(games, unproven), missing)
-        return list(regenerate(self._config, self._base_seed, missing)), size
+        return list(regenerate(self._config, SeedStream(self._base_seed), missing)), size
 
     def _lock(self, whole_set: bool) -> None:
         where = (self._connection, self._config, self._base_seed)

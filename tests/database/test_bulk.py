@@ -72,7 +72,7 @@ def test_ctrl_c_between_two_reads_is_ctrl_c(engine: Engine, monkeypatch: pytest.
     def struck(self: object, size: int = -1, /) -> bytes:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("sgdb.database.bulk._LineReader.read", struck)
+    monkeypatch.setattr("sgdb.database.bulk._Reader.read", struck)
     with pytest.raises(KeyboardInterrupt):
         _copy_bots(engine, ["1\ta\t\\N\n"])
 

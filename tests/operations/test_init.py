@@ -287,6 +287,7 @@ def test_the_json_document() -> None:
         "created_database": True,
         "revision_before": None,
         "revision": "0001",
+        "backup": None,
         "changed": True,
         "to_do": [],
     }

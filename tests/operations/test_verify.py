@@ -255,6 +255,49 @@ def test_a_file_that_was_never_migrated_is_missing(settings: Settings, folder: P
     assert _verify(settings, smaller).equal
 
 
+def test_what_a_file_has_lost_under_its_path_is_found(settings: Settings, folder: Path) -> None:
+    """Fewer games, results, declared games or entries than when it was migrated; elsewhere the same file
+    would be a smaller one of the set. What it has gained shows in the rows alone."""
+
+    def keep(data: dict[str, Any]) -> None:
+        data.update(comment="c", by="me")
+
+    path = write_legacy(folder / "a.pkl", bots=("x", "y"), spoil=keep)
+    migrate(settings, path)
+
+    def lose(data: dict[str, Any]) -> None:
+        data["comment"] = "d"
+        data["num_games"] = 9
+        del data["games"][9], data["results"]["x"][9], data["results"]["y"]
+
+    write_legacy(path, bots=("x", "y"), spoil=lose)
+    fields = [(each.game_id, each.bot, each.field) for each in _only(_verify(settings, path)).examples]
+    assert fields == [
+        (None, None, "top-level entry 'comment'"), (None, None, "num_games"),
+        (None, None, "top-level entry 'by'"), (9, None, "row"), (9, "x", "row"),
+        *((index, "y", "row") for index in range(10)),
+    ]  # fmt: skip
+    other = path.rename(folder / "b.pkl")
+    (found,) = _only(_verify(settings, other)).examples
+    assert (found.field, found.pickle, found.database) == ("top-level entry 'comment'", "d", "c")
+    write_legacy(path, bots=("x", "y"), spoil=keep, protocol=2)
+    assert _verify(settings, path).equal
+
+
+def test_what_was_migrated_and_is_no_pickle_now_is_unreadable(settings: Settings, folder: Path) -> None:
+    """In a folder too, where other texts are passed over."""
+    path = write_legacy(folder / "a.pkl")
+    migrate(settings, path)
+    (folder / "notes").write_text("text")
+    path.write_text("text")
+    result = _verify(settings, folder)
+    assert _only(result).error == "migrated once, and now: text, not a pickle"
+    assert (_only(result).status, result.exit_code, result.equal) == ("unreadable", 1, False)
+    path.unlink()
+    with pytest.raises(NotFoundError, match="nothing was compared"):
+        _verify(settings, folder)
+
+
 def test_an_unreadable_file_is_told_apart(settings: Settings, folder: Path) -> None:
     """It says nothing about the rows: 4 when it is the one thing asked for, 1 among others."""
     migrate(settings, write_legacy(folder / "a.pkl"))

@@ -103,6 +103,27 @@ def test_names_are_values_too() -> None:
         attributes.further([("a\0", 1)], "here")
 
 
+def test_the_attributes_of_one_record_are_counted_together() -> None:
+    """Many of them are no way around the bounds; names and digits count, and the last one is named."""
+    for entries, why in (
+        ([(f"x{i}", [0] * 999) for i in range(11)], r"here, field 'x10': .* too large"),
+        ([(f"x{i}", "t" * 300_000) for i in range(4)], "here, field 'x3': more than 1048576 characters"),
+        ([(f"{i}" * 300_000, 0) for i in range(4)], "here, field '3333.*more than 1048576 characters"),
+        ([(f"x{i}", [1 << 1023] * 1000) for i in range(4)], "here, field 'x3': more than 1048576 characters"),
+    ):
+        with pytest.raises(ValueRefusedError, match=why):
+            attributes.further(entries, "here")
+
+
+def test_a_file_has_room_for_text_in_proportion_to_its_size() -> None:
+    """Sixteen million characters, and sixteen for each of its bytes."""
+    room = attributes.Room(100)
+    room.take(16 * 2**20 + 1590, "here")
+    attributes.further([("name", 255)], "here", room)  # four letters, and about two digits
+    with pytest.raises(ValueRefusedError, match="game 7: the rows up to here hold more text than a file"):
+        attributes.further([("name", "value")], "game 7", room)
+
+
 def test_same_is_stricter_than_python() -> None:
     """1, 1.0 and True are three values; the order of keys is none."""
     assert attributes.same({"a": 1, "b": [2]}, {"b": [2], "a": 1})

@@ -139,6 +139,12 @@ def _zip() -> bytes:
         (b"\x80\x02}q\x00", None),
         (b"(dp0\n", None),
         (b"}q\x00.", None),
+        (b"ccopy_reg\n_reconstructor\np0\n(csamegamerl", None),
+        (b"cos\nsystem\n(S'true'\ntR.", None),
+        (b"(iposix\nsystem\nq\x00", None),
+        (b"(csubprocess\nPopen\nq\x00oq\x01.", None),
+        (b"commit\nmessage\nof some text\n", "text, not a pickle"),
+        (b"commit\nmessage\npage 5\n", "text, not a pickle"),
     ],
 )
 def test_content_tells_what_a_file_is(head: bytes, reason: str | None) -> None:

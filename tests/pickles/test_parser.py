@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import os
 import pickle
-import random
 import subprocess
 import sys
 from pathlib import Path
@@ -255,16 +254,6 @@ def test_other_protocols_are_refused_by_name(protocol: int) -> None:
 # -- damaged streams ----------------------------------------------------------------------------------
 
 
-def test_every_truncation_is_refused() -> None:
-    """A file cut off anywhere is damaged, not smaller."""
-    for protocol in (2, 4):
-        raw = dump(benchmark(num_games=3), protocol)
-        for length in range(len(raw)):
-            for accelerate in (True, False):
-                with pytest.raises(InputRefusedError):
-                    parsed_somehow(raw[:length], accelerate=accelerate)
-
-
 @pytest.mark.parametrize(
     ("raw", "words"),
     [
@@ -432,13 +421,13 @@ def test_nothing_holds_itself(content: bytes) -> None:
 
 
 def test_shared_structures_count_as_written_out() -> None:
-    """The billion laughs, in lists, tuples and dicts, and a wide row shared by a thousand boards."""
+    """The billion laughs in lists and tuples, and a wide row shared by a thousand boards."""
     lists = b"".join(b"]\x94(" + b"h" + bytes([i]) + b"h" + bytes([i]) + b"e" for i in range(60))
     laughs = b"](" + b"]\x94(K\x01e" + lists + b"e"
     tuples = b"(" + b")\x94" + b"".join(bytes([0x68, i, 0x68, i, 0x86, 0x94]) for i in range(60)) + b"t"
     wide = b"(]\x94(" + b"K\x01" * 100_000 + b"e" + b"](" + b"h\x00" * 1000 + b"et"
     for content in (laughs, tuples, wide):
-        refused(stream(content), LayoutError, "more values in one piece", remember=True)
+        refused(stream(content), LayoutError, "more shared values than a file of this size", remember=True)
 
 
 # -- size ---------------------------------------------------------------------------------------------
@@ -509,48 +498,6 @@ def _agree(raw: bytes) -> None:
         except InputRefusedError:
             found.append("refused")
     assert found[0] == found[1]
-
-
-def _samples() -> list[bytes]:
-    data = [
-        benchmark("C", (3, 3, 3), 5, bots=("a", "b")),
-        benchmark("D", (3, 3, 3), 6),
-        benchmark("A", (2, 4, 4), 5, shared_config=False),
-    ]
-    return [
-        dump(d, protocol, optimize=o) for d in data for protocol, o in ((4, False), (4, True), (2, False))
-    ]
-
-
-SAMPLES = _samples()
-
-
-def test_mutated_files_are_refused_or_read_alike() -> None:
-    """A few thousand files with bytes flipped, cut, doubled and moved about."""
-    draw = random.Random(1)
-    for number in range(2500):
-        raw = bytearray(SAMPLES[number % len(SAMPLES)])
-        for _ in range(draw.choice((1, 1, 1, 2, 4))):
-            at = draw.randrange(2, len(raw))
-            kind = draw.randrange(6)
-            if kind == 0:
-                raw[at] = draw.randrange(256)
-            elif kind == 1:
-                raw[at] ^= 1 << draw.randrange(8)
-            elif kind == 2:
-                raw[at] = draw.choice(b"]})(aesutbKMJGNh\x94\x81\x85\x86\x87\x88\x89\x95\x8c.")
-            elif kind == 3:
-                del raw[at : at + draw.randrange(1, 20)]
-            elif kind == 4:
-                other = draw.randrange(2, len(raw))
-                raw[at:at] = raw[other : other + draw.randrange(1, 80)]
-            else:
-                raw[at:at] = draw.randbytes(draw.randrange(1, 4))
-            if len(raw) < 4:
-                break
-        if draw.random() < 0.5:  # frames would hide most of what goes on inside
-            raw = raw.replace(bytes(raw[2:11]), b"", 1) if raw[2] == 0x95 else raw
-        _agree(bytes(raw))
 
 
 @given(

@@ -109,6 +109,27 @@ def test_a_name_that_is_not_the_key(tmp_path: Path) -> None:
     assert note.isprintable()
 
 
+@pytest.mark.parametrize("where", ["game", "result", "bot_name", "config"])
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_a_text_in_every_row_counts_in_every_row(tmp_path: Path, where: str, protocol: int) -> None:
+    """One text of half a megabyte, named by each of two hundred rows in a few bytes, would become a hundred
+    megabytes in the database."""
+    text = "t" * 500_000
+
+    def spoil(data: dict[str, Any]) -> None:
+        for row in data["games"] if where in ("game", "config") else data["results"][BOT]:
+            if where == "config":
+                row.config.__dict__.update(x=text, y=())
+            else:
+                setattr(row, where if where == "bot_name" else "note", text)
+        if where == "config":
+            data["config"].__dict__.update(x=text, y=())
+
+    path = write_legacy(tmp_path / "x", spoil=spoil, num_games=200, protocol=protocol, shared_config=False)
+    with pytest.raises(ValueRefusedError, match="the rows up to here hold more text than a file of this"):
+        read(path)
+
+
 @pytest.mark.parametrize("value", ["a\0", "\ud800", None, 5])
 def test_names_that_cannot_be_stored(tmp_path: Path, value: Any) -> None:
     """Refused and shown escaped."""

@@ -71,6 +71,9 @@ def test_odd_samples() -> None:
     assert find_base_seed([], "42") is None
     assert find_base_seed([(0, None)], "42") is None
     assert find_base_seed([(LAST_GAME + 1, 5)], "42") is None
+    assert find_base_seed(sample(7, [100]), "") == 7
+    assert find_base_seed(sample(42, [100_000]), "") == 42
+    assert find_base_seed(sample(42, [100_001]), "42") is None
     assert not follows(42, [(0, [])])
 
 
@@ -129,7 +132,7 @@ def games(base_seed: int, count: int) -> list[GameSnapshot]:
 
 def test_boards_are_generated_as_the_rule_says() -> None:
     """The same games as a file that lists them, marked as regenerated."""
-    assert list(regenerate(CONFIG, 7, IdRuns([(2, 4), (8, 9)]))) == [
+    assert list(regenerate(CONFIG, SeedStream(7), IdRuns([(2, 4), (8, 9)]))) == [
         games(7, 9)[number]._replace(metadata={"origin": "regenerated"}) for number in (2, 3, 8)
     ]
 
@@ -138,7 +141,7 @@ def test_every_listed_game_has_to_follow() -> None:
     """In any order; one that does not refuses the file, and is named."""
     missing = IdRuns([(10, 12)])
     listed = games(7, 10)
-    check_reproducible(CONFIG, 7, reversed(listed), missing)
+    check_reproducible(CONFIG, SeedStream(7), reversed(listed), missing, 0)
     for spoilt in (
         listed[6]._replace(seed=1),
         listed[6]._replace(seed=None),
@@ -147,14 +150,22 @@ def test_every_listed_game_has_to_follow() -> None:
         with pytest.raises(
             LayoutError, match=r"results for 2 games .* listed game 6 does not follow from base seed 7"
         ):
-            check_reproducible(CONFIG, 7, [*listed[:6], spoilt, *listed[7:]], missing)
-    for config, why in (
-        (GameConfig(5, 5, 1), "no colours to draw from"),
-        (GameConfig(1001, 1000, 3), "too large"),
-        (GameConfig(1000, 1000, 3), "too large"),
+            check_reproducible(CONFIG, SeedStream(7), [*listed[:6], spoilt, *listed[7:]], missing, 0)
+
+
+def test_boards_are_generated_in_proportion_to_the_file() -> None:
+    """A few results must not ask for hours of drawing; boards of 20x20 come out of every file."""
+    stream = SeedStream(7)
+    for config, count, size, why in (
+        (GameConfig(5, 5, 1), 1, 10**9, "no colours to draw from"),
+        (GameConfig(501, 500, 3), 1, 10**9, "boards of 501x500x3 are too large"),
+        (GameConfig(500, 500, 3), 17, 0, "out of proportion to a file of 0 bytes"),
+        (GameConfig(20, 20, 3), 20_000, 20_000, "out of proportion to a file of 20000 bytes"),
     ):
         with pytest.raises(LayoutError, match=why):
-            check_reproducible(config, 7, [], IdRuns([(0, 201)]))
+            check_reproducible(config, stream, [], IdRuns([(0, count)]), size)
+    for config, count, size in ((GameConfig(500, 500, 3), 16, 0), (GameConfig(20, 20, 3), 10**6, 27 * 10**6)):
+        check_reproducible(config, stream, [], IdRuns([(0, count)]), size)
 
 
 def test_results_for_games_that_are_not_listed(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,20 @@ def test_the_file_of_another_set_is_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ConflictError, match="holds 5x5x3 with base seed 42"):
             ask()
     assert path.read_bytes() == before
+
+
+def test_programs_that_begin_one_set_at_once_share_a_file(tmp_path: Path) -> None:
+    """A file that appears while it is being looked for is that of the set, and not in its way."""
+    path = tmp_path / "benchmark_5_7_3_42.pkl"
+    barrier = threading.Barrier(8)
+
+    def save(number: int) -> None:
+        barrier.wait()
+        storage = open_storage("pickle", config=CONFIG, base_seed=42, settings=settings_with(tmp_path))
+        storage.save_results(f"bot {number}", [result(f"bot {number}", 0)])
+
+    with ThreadPoolExecutor(8) as threads:
+        for done in [threads.submit(save, number) for number in range(8)]:
+            done.result()
+    assert list(tmp_path.glob("*.pkl")) == [path]
+    assert PickleStorage(path, CONFIG, 42).bot_names() == [f"bot {number}" for number in range(8)]

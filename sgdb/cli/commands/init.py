@@ -19,20 +19,23 @@ def init(
     check: Annotated[
         bool, typer.Option("--check", help="Change nothing; exit with 1 when something is to be done.")
     ] = False,
+    no_backup: Annotated[
+        bool, typer.Option("--no-backup", help="Migrate an older schema without a backup before.")
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Set the database up, or bring it up to date.
 
     Without a server in the settings, an embedded PostgreSQL is set up and started. The database is
-    created if the server lets you, and its tables are brought to the newest revision. It may be run again
-    at any time, also by several processes at once. --check starts the embedded server only where its data
-    are there already.
+    created if the server lets you, and its tables are brought to the newest revision, after a backup where
+    they are older and hold something. It may be run again at any time, also by several processes at once.
+    --check starts the embedded server only where its data are there already.
     """
     from sgdb.operations.init import InitOptions
     from sgdb.operations.init import init as run
 
     current = session(context)
-    result = run(InitOptions(check), current.settings(), current.output.progress())
+    result = run(InitOptions(check, backup=not no_backup), current.settings(), current.output.progress())
     output = current.output
     if format is not Format.TABLE:
         document = result.to_json()
@@ -42,6 +45,8 @@ def init(
         if result.data_folder:
             output.text(f"data:     {result.data_folder}")
         output.text(f"schema:   {result.after or 'none'}")
+        if result.backup:
+            output.text(f"backup:   {result.backup}")
         for step in result.to_do:
             output.text(f"to do:    {step}")
     if result.to_do:

@@ -10,7 +10,7 @@ import typer
 
 from sgdb.cli.options import FormatOption, path_of
 from sgdb.cli.output import Format, Output, near
-from sgdb.cli.session import session
+from sgdb.cli.session import Session, session
 
 if TYPE_CHECKING:
     from sgdb.operations.rollback import RollbackResult
@@ -53,16 +53,35 @@ def rollback(
             "--discard-originals", help="Go on although the last copy of a file is lost by it, for good."
         ),
     ] = False,
+    to_backup: Annotated[
+        Path | None,
+        typer.Option(
+            help="Put the whole database back to this backup instead (see `sgdb backup list`).",
+            metavar="FILE",
+            parser=path_of,
+            show_default=False,
+        ),
+    ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Take back what one run of migrate-pickles brought.
+    """Take back what one run of migrate-pickles brought, or go back to a backup.
 
     All of it goes in one transaction, and nothing else does: rows that were there before stay, and so do
     those of others. If later files, programs or rows written by hand build on it, nothing is changed and
     they are named. Migrating the same files again brings everything back. Asks first; without a terminal
     and without --yes the answer is no, and it exits with 1. A run that brought nothing is left as it is.
+
+    With --to-backup, all of sgdb's tables are put back to what they were when the backup was made. It is read
+    whole and checked first, and what is there now is backed up first; then it is all or nothing.
     """
+    if to_backup is not None:
+        if run is not None or originals is not None or discard_originals:
+            raise typer.BadParameter(
+                "it goes with none of RUN, --originals and --discard-originals", param_hint="--to-backup"
+            )
+        _to_backup(session(context), to_backup, dry_run, yes, format)
+        return
     from sgdb.operations.rollback import RollbackOptions
     from sgdb.operations.rollback import rollback as take_back
 
@@ -79,6 +98,45 @@ def rollback(
         output.data(format, _COLUMNS, _rows(result), result.to_json())
     if format is Format.TABLE:
         _summary(result, output)
+
+
+def _to_backup(current: Session, path: Path, dry_run: bool, yes: bool, format: Format) -> None:
+    from sgdb.operations.rollback import BackupRollbackOptions, rollback_to_backup
+
+    output, settings = current.output, current.settings()
+    if not (yes or dry_run):
+        looked = rollback_to_backup(BackupRollbackOptions(path, dry_run=True), settings, output.progress())
+        question = _question(looked.to_json())
+        if not output.confirm(question):
+            output.message("nothing was changed (--yes goes on without asking)")
+            raise typer.Exit(1)
+    document = rollback_to_backup(BackupRollbackOptions(path, dry_run), settings, output.progress()).to_json()
+    output.data(format, ("table", "before", "after"), document["tables"], document)
+    if format is Format.TABLE:
+        _backup_summary(document, output)
+
+
+def _question(document: dict[str, Any]) -> str:
+    before, after = (sum(table[when] for table in document["tables"]) for when in ("before", "after"))
+    proven = "" if document["proven"] else "not proven, "
+    return (
+        f"Put the database back to the backup of {document['created_at']}"
+        f" ({proven}{after:,} rows; {before:,} are there now)?"
+    )
+
+
+def _backup_summary(document: dict[str, Any], output: Output) -> None:
+    would = "would be " if document["dry_run"] else "was "
+    output.message(f"the database {would}put back to the backup of {document['created_at']}")
+    if document["revision"] != document["revision_of_backup"]:
+        older = document["revision_of_backup"]
+        output.message(f"on the way, its schema {older} {would}brought to {document['revision']}")
+    if document["dry_run"]:
+        output.message("dry run: nothing was changed")
+        return
+    if document["saved"] is not None:
+        output.message(f"what was there before: sgdb rollback --to-backup {near(document['saved'])}")
+    output.message("next: sgdb verify")
 
 
 def _is_wanted(looked: RollbackResult, output: Output) -> bool:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from sgdb.atomic import atomic_file, make_folder, remove_leftovers
 from sgdb.errors import AlreadyExistsError, FileAccessError
-from sgdb.pickles.atomic import atomic_file, make_folder
 
 
 def _names(folder: Path) -> list[str]:
@@ -76,7 +79,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(folder: Path) -> None:
         "import resource, signal, sys\n"
         "from pathlib import Path\n"
         "from sgdb.errors import DiskFullError\n"
-        "from sgdb.pickles.atomic import atomic_file\n"
+        "from sgdb.atomic import atomic_file\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))\n"
         "try:\n"
@@ -88,3 +91,53 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing(folder: Path) -> None:
     done = subprocess.run([sys.executable, "-c", script, str(folder / "file")], check=False)
     assert done.returncode == 3
     assert _names(folder) == []
+
+
+@contextmanager
+def _writer(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """Another process that has begun to write `path` and does not go on."""
+    script = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from sgdb.atomic import atomic_file\n"
+        "with atomic_file(Path(sys.argv[1]), overwrite=False) as file:\n"
+        "    file.write(b'begun')\n"
+        "    file.flush()\n"
+        "    print('begun', flush=True)\n"
+        "    sys.stdin.readline()\n"
+    )
+    command = [sys.executable, "-c", script, str(path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(folder: Path) -> None:
+    """Not while its writer lives, nor files that only look alike; the dead one's file goes."""
+    (folder / ".config.part").write_bytes(b"")
+    (folder / ".link.00000000.part").symlink_to(folder / "somewhere else")
+    os.mkfifo(folder / ".pipe.00000000.part")
+    others = [".config.part", ".link.00000000.part", ".pipe.00000000.part"]
+    with _writer(folder / "file") as process:
+        (hidden,) = set(_names(folder)) - set(others)
+        remove_leftovers(folder)
+        assert _names(folder) == sorted([*others, hidden])
+        process.kill()
+        process.wait()
+        remove_leftovers(folder)
+    assert _names(folder) == others
+    remove_leftovers(folder / "no such folder")
+
+
+def test_a_mode_is_the_files_and_the_folders(folder: Path) -> None:
+    """From the first moment, for what is not for everybody's eyes."""
+    make_folder(folder / "a" / "b", mode=0o700)
+    assert (folder / "a" / "b").stat().st_mode & 0o777 == 0o700
+    with atomic_file(folder / "file", overwrite=False, mode=0o600):
+        (hidden,) = (name for name in _names(folder) if name.endswith(".part"))
+        assert (folder / hidden).stat().st_mode & 0o777 == 0o600
+    assert (folder / "file").stat().st_mode & 0o777 == 0o600
