@@ -182,14 +182,15 @@ class ChildServer:
         until(lambda: all(_is_dead(child) for child in children))
 
 
-def environment_for(url: URL) -> dict[str, str]:
-    """A command's environment in which this is the database."""
-    return clean_environment(SGDB_DATABASE_URL=url.render_as_string(hide_password=False))
+def environment_for(url: URL, home: Path | None = None) -> dict[str, str]:
+    """A command's environment in which this is the database, and this the home."""
+    homes = {} if home is None else {"SGDB_HOME": str(home)}
+    return clean_environment(SGDB_DATABASE_URL=url.render_as_string(hide_password=False), **homes)
 
 
-def settings_for(url: URL) -> Settings:
-    """Settings in which this is the database."""
-    return load_settings({"database_url": url.render_as_string(hide_password=False)})
+def settings_for(url: URL, home: Path | None = None) -> Settings:
+    """Settings in which this is the database, and this the home."""
+    return load_settings({"database_url": url.render_as_string(hide_password=False), "home": home})
 
 
 @contextmanager

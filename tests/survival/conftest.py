@@ -7,9 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from sgdb.database.engine import make_engine
 from tests.legacy import write_legacy
 from tests.steps import migrate
 from tests.survival.child_server import ChildServer, new_server, settings_for
+from tests.survival.contents import Contents, contents
 
 DAMAGED = "5.pkl"
 MIGRATED = "survival_migrated"
@@ -44,13 +46,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def _migrated(_child_server: ChildServer, folder: Path) -> str:
+def _migrated(_child_server: ChildServer, folder: Path) -> Contents:
     with _child_server.template(MIGRATED) as url:
         migrate(settings_for(url), folder)
+        engine = make_engine(url)
+        found = contents(engine)
+        engine.dispose()
+    return found
+
+
+@pytest.fixture
+def migrated(child_server: ChildServer, _migrated: Contents) -> str:
+    """The name of a database to copy, into which `folder` has been migrated."""
     return MIGRATED
 
 
 @pytest.fixture
-def migrated(child_server: ChildServer, _migrated: str) -> str:
-    """The name of a database to copy, into which `folder` has been migrated."""
+def moved(_migrated: Contents) -> Contents:
+    """What that database says."""
     return _migrated

@@ -14,7 +14,7 @@ from sgdb.database.engine import address_of
 from sgdb.operations.sync import SyncOptions, sync
 from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import BenchmarkData, GameConfig
-from sgdb.settings import Settings, load_settings
+from sgdb.settings import Settings
 from sgdb.storage import PickleStorage, PostgresStorage
 from sgdb.storage.journal import Debt, Journal, Pair
 from sgdb.testing.contract import result
@@ -88,10 +88,10 @@ class _Place:
                 Debt(self.pair(seed, settings), "database", replace=("again",))
             ):
                 pass
-        return start(self.folder, ["sync"], environment_for(url) | {"SGDB_HOME": str(self.home)})
+        return start(self.folder, ["sync"], environment_for(url, self.home))
 
     def settings(self, url: URL) -> Settings:
-        return load_settings({"database_url": url.render_as_string(hide_password=False), "home": self.home})
+        return settings_for(url, self.home)
 
     def pair(self, seed: int, settings: Settings) -> Pair:
         return Pair(_CONFIG, seed, str(self.pickles / f"{seed}.pkl"), address_of(settings))
