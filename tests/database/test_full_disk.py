@@ -29,7 +29,7 @@ def embedded(tmp_path: Path) -> Settings:
 
 def test_what_the_log_has_said_meanwhile(embedded: Settings, log: Path) -> None:
     """The last such line is quoted, and the lost connection stays the cause."""
-    with pytest.raises(DiskFullError, match="xlogtemp[.]7") as caught, full_disk_named(embedded):
+    with pytest.raises(DiskFullError, match=r"xlogtemp\.7") as caught, full_disk_named(embedded):
         log.write_text(log.read_text() + PANIC + "LOG:  terminating any other active server processes\n")
         raise DatabaseUnreachableError("lost")
     assert isinstance(caught.value.__cause__, DatabaseUnreachableError)
@@ -39,7 +39,7 @@ def test_what_the_log_has_said_meanwhile(embedded: Settings, log: Path) -> None:
 def test_a_log_that_was_begun_anew(embedded: Settings, log: Path) -> None:
     """It is read from its beginning."""
     log.write_text(log.read_text() * 10)
-    with pytest.raises(DiskFullError, match="xlogtemp[.]7"), full_disk_named(embedded):
+    with pytest.raises(DiskFullError, match=r"xlogtemp\.7"), full_disk_named(embedded):
         log.write_text(PANIC)
         raise DatabaseUnreachableError("lost")
 
