@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,3 +90,11 @@ def database_state(engine: Engine) -> dict[str, Any]:
         for name in connection.execute(text("SELECT sequencename FROM pg_sequences ORDER BY 1")).scalars():
             state[name] = tuple(connection.execute(text(f'SELECT last_value, is_called FROM "{name}"')).one())
     return state
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
+    """Waits for something that is going to be so."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it never came to that"
+        time.sleep(0.005)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from sqlalchemy import Connection, Engine
 
 from sgdb.database.engine import open_engine, require_supported, transaction
+from sgdb.database.full_disk import full_disk_named
 from sgdb.database.retry import retried
 from sgdb.database.revisions import require_current
 from sgdb.database.server import EmbeddedServer
@@ -31,8 +32,9 @@ def ready_engine(
     require_set_up(settings)
     engine = open_engine(settings, on_notice=on_notice)
     try:
-        retried(lambda: check_ready(engine, require), on_retry=on_notice)
-        yield engine
+        with full_disk_named(settings):
+            retried(lambda: check_ready(engine, require), on_retry=on_notice)
+            yield engine
     finally:
         engine.dispose()
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import IO, Protocol
 
 from sqlalchemy import Connection, insert, select
@@ -40,28 +42,33 @@ class Spool:
 
     def write(self, data: bytes, /) -> None:
         """The next bytes. Raises DiskFullError when the temporary folder is full."""
-        self._put(self._compressor.compress(data))
+        with _disk_errors():
+            self._file.write(self._compressor.compress(data))
 
     def finish(self) -> IO[bytes]:
         """The compressed bytes, from the beginning, as often as they are asked for; nothing can follow."""
-        if not self._is_finished:
-            self._put(self._compressor.flush())
-            self._is_finished = True
-        self._file.seek(0)
+        with _disk_errors():
+            if not self._is_finished:
+                self._file.write(self._compressor.flush())
+                self._is_finished = True
+            self._file.seek(0)  # which writes what a buffer still holds
         return self._file
 
     def close(self) -> None:
         """Gives memory or the temporary file back."""
-        self._file.close()
+        with suppress(OSError):  # a full disk has been told of by then, or nobody wants the bytes any more
+            self._file.close()
 
-    def _put(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise DiskFullError(
-                f"cannot keep the compressed original: {error.strerror}",
-                hint="make room in the temporary folder, or set TMPDIR to another, and run the command again",
-            ) from error
+
+@contextmanager
+def _disk_errors() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise DiskFullError(
+            f"cannot keep the compressed original: {error.strerror}",
+            hint="make room in the temporary folder, or set TMPDIR to another, and run the command again",
+        ) from error
 
 
 def store_archive(connection: Connection, ids: IdSource, spool: Spool, sha256: str, size: int) -> int:

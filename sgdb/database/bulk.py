@@ -7,7 +7,11 @@ backslash, tab, newline and carriage return escaped.
 from __future__ import annotations
 
 import json
+import sys
+import threading
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, cast
 
 import psycopg2
@@ -45,6 +49,49 @@ class _Reader:
             raise
 
 
+class _LastWords:
+    """Keeps what a server says when it ends a session in the middle of a COPY.
+
+    psycopg2 stumbles when two errors come at once, the server's reason and the loss of the connection: it
+    prints the first by way of `sys.excepthook`, where it would stand before our own message, and raises an
+    error that says only that the connection is closed.
+    """
+
+    def __init__(self) -> None:
+        self._mine = threading.local()
+        self._lock = threading.Lock()
+        self._users = 0
+        self._former = sys.excepthook
+
+    @contextmanager
+    def kept(self) -> Iterator[list[psycopg2.Error]]:
+        """While this lasts, errors that psycopg2 would print in this thread come into the list instead."""
+        self._mine.words = words = list[psycopg2.Error]()
+        with self._lock:
+            if not self._users:
+                self._former, sys.excepthook = sys.excepthook, self._hook
+            self._users += 1
+        try:
+            yield words
+        finally:
+            self._mine.words = None
+            with self._lock:
+                self._users -= 1
+                if not self._users and sys.excepthook == self._hook:
+                    sys.excepthook = self._former
+
+    def _hook(self, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        words: list[psycopg2.Error] | None = getattr(self._mine, "words", None)
+        cause = error if isinstance(error, psycopg2.Error) else error.__cause__
+        if words is None or not isinstance(cause, psycopg2.Error):
+            self._former(kind, error, trace)
+        else:
+            words.append(cause)
+
+
+_last_words = _LastWords()
+
+
 def copy_lines(connection: Connection, table: str, columns: tuple[str, ...], lines: Iterable[str]) -> None:
     """Copies lines (each one or more rows, with their newlines) into `table`.
 
@@ -60,12 +107,18 @@ def copy_chunks(
     """Copies rows whose lines come as UTF-8 in chunks (none of them empty, cut anywhere). Otherwise like
     `copy_lines`."""
     reader = _Reader(chunks)
-    with cast("psycopg2.extensions.connection", connection.connection.driver_connection).cursor() as cursor:
+    driver_connection = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
+    with driver_connection.cursor() as cursor, _last_words.kept() as words:
         try:
             cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", reader, _READ_SIZE)
         except psycopg2.Error as error:
+            if driver_connection.closed:
+                # Or SQLAlchemy, which has not seen this statement, fails over the rollback instead.
+                connection.invalidate(error)
             if reader.error is not None:
                 raise reader.error from None
+            if words:
+                raise words[0] from None
             # A signal that came while psycopg2 was sending strikes at the very entry of `read`, before
             # anything there could keep it.
             if "KeyboardInterrupt" in str(error):

@@ -23,7 +23,7 @@ SUPERUSER = "postgres"
 
 
 def require_data_folder(folder: Path, account: ServerAccount, options: Mapping[str, str]) -> None:
-    """Makes the data folder where there is none. ServerError where there is one for another program.
+    """Makes the data folder where there is none. ServerError where there is one for another program or user.
 
     `options` are server settings for a folder that is made now.
     """
@@ -45,6 +45,7 @@ def require_data_folder(folder: Path, account: ServerAccount, options: Mapping[s
             hint="make a backup with the sgdb that made it, move the folder away, "
             "run `sgdb init` and restore the backup",
         )
+    account.require_owner(folder)
 
 
 def _initialise(folder: Path, account: ServerAccount, options: Mapping[str, str]) -> None:

@@ -145,6 +145,9 @@ _RULES = {
 _TRANSIENT = ("40001", "40P01", "53300", "57P03")
 _TRANSIENT_WORDS = ("too many", "remaining connection slots", "the database system is starting up")
 
+# A quota or a limit on the size of files has no code of its own but that of internal errors.
+_NO_ROOM = ("disk quota exceeded", "file too large")
+
 # In order: "role ... does not exist" must not be read as a missing database.
 _CONNECTION_WORDS = (
     ("too many", _FULL_HOUSE),
@@ -239,6 +242,8 @@ def is_transient(error: SgdbError) -> bool:
 
 def _rule(error: psycopg2.Error) -> _Rule:
     code = error.pgcode
+    if code == "XX000" and any(fragment in str(error).lower() for fragment in _NO_ROOM):
+        return _DISK
     if code:
         return _RULES.get(code) or _RULES.get(code[:2]) or _BUG
     words = str(error).lower()

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from sgdb.database.driver_errors import quoted, translated_errors
 from sgdb.database.engine import make_engine, server_info
@@ -73,7 +73,7 @@ def scratch_database(engine: Engine, *, connect_timeout: int = 5) -> Iterator[En
             finally:
                 scratch.dispose()
         finally:
-            with suppress(DBAPIError):  # the server is away, and the next proof will do it
+            with suppress(SQLAlchemyError):  # the server is away, and the next proof will do it
                 administrator.execute(text(f"DROP DATABASE IF EXISTS {quoted(name)} WITH (FORCE)"))
 
 
@@ -93,5 +93,8 @@ def _drop_leftovers(administrator: Connection) -> None:
     for name in names:
         found = _NAME.fullmatch(name)
         if found and (_LOCK | int(found[1], 16)) not in held:
-            with suppress(DBAPIError):  # another user's, or another process was faster
+            try:
                 administrator.execute(text(f"DROP DATABASE IF EXISTS {quoted(name)}"))
+            except DBAPIError as error:  # another user's, or another process was faster
+                if error.connection_invalidated:
+                    raise

@@ -55,6 +55,20 @@ class ServerAccount:
         uid = self._ids[0] if self._ids else os.geteuid()
         return stat.S_ISDIR(info.st_mode) and info.st_uid == uid and not info.st_mode & 0o077
 
+    def require_owner(self, data_folder: Path) -> None:
+        """Raises ServerError where `data_folder` is another user's: PostgreSQL does not take that."""
+        owner = data_folder.stat().st_uid
+        if owner == (self._ids[0] if self._ids else os.geteuid()):
+            return
+        name = _user_name(owner)
+        as_root = f" (as root, sgdb runs it as the system user {SYSTEM_USER})" if self._ids else ""
+        hand_over = f", hand it over (chown -R {SYSTEM_USER}: {data_folder})" if self._ids else ""
+        raise ServerError(
+            f"{data_folder} belongs to user {name}, and PostgreSQL works for a folder's owner only{as_root}",
+            hint=f"run the command as that user (sudo -u {name} sgdb ...){hand_over}, "
+            "or choose another SGDB_HOME",
+        )
+
     def let_through(self, folder: Path) -> None:
         """Lets the account pass through `folder` and all folders above it."""
         if self._ids is None:
@@ -107,6 +121,15 @@ class ServerAccount:
             f"PostgreSQL does not run as root, and the system user {SYSTEM_USER} cannot be created",
             hint=f"create it by hand (useradd --system {SYSTEM_USER}), {_HINT}",
         )
+
+
+def _user_name(uid: int) -> str:
+    import pwd  # absent on Windows
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
 
 
 def _look_up() -> tuple[int, int] | None:

@@ -13,6 +13,7 @@ from sgdb.database.backup_files import Backup
 from sgdb.database.backups import make_own_backup
 from sgdb.database.creation import create_database
 from sgdb.database.engine import database_url, describe, make_engine, require_supported, transaction
+from sgdb.database.full_disk import full_disk_named
 from sgdb.database.own_tables import has_rows
 from sgdb.database.revisions import SchemaStatus, require_current, state
 from sgdb.database.schema import upgrade
@@ -151,6 +152,7 @@ def _check(url: URL, settings: Settings, *, backup: bool) -> tuple[str | None, t
 def _engine(url: URL, settings: Settings) -> Iterator[Engine]:
     engine = make_engine(url, connect_timeout=settings.connect_timeout)
     try:
-        yield engine
+        with full_disk_named(settings):
+            yield engine
     finally:
         engine.dispose()

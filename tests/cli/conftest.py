@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from sgdb.database.server import EmbeddedServer
+from tests.preloaded import start
 
 Process = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -22,16 +22,7 @@ def clean_environment(**variables: str) -> dict[str, str]:
 
 def run_sgdb(folder: Path, *arguments: object, **variables: str) -> subprocess.CompletedProcess[str]:
     """Runs `sgdb ARGUMENTS` in `folder`, with these environment variables and nobody to ask."""
-    return subprocess.run(
-        [sys.executable, "-m", "sgdb", *map(str, arguments)],
-        env=clean_environment(**variables),
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    return start(folder, [str(argument) for argument in arguments], clean_environment(**variables)).end()
 
 
 @pytest.fixture

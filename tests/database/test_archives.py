@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
+import resource
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,24 @@ def test_a_full_temporary_folder_is_a_clear_error(monkeypatch: pytest.MonkeyPatc
         spool.finish()
     assert "TMPDIR" in (caught.value.hint or "")
     spool.close()
+
+
+@pytest.mark.parametrize("missing", [1, 100, 10_000])
+def test_a_temporary_folder_that_fills_up(monkeypatch: pytest.MonkeyPatch, missing: int) -> None:
+    """However late, at the last buffered byte even: DiskFullError, and closing it adds nothing to that."""
+    monkeypatch.setattr(archives, "_IN_MEMORY", 1000)
+    content = random.Random(1).randbytes(50_000)  # does not compress
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    spool = Spool()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000 - missing, hard))
+    try:
+        with pytest.raises(DiskFullError, match="File too large"):
+            for start in range(0, len(content), 4096):
+                spool.write(content[start : start + 4096])
+            spool.finish()
+        spool.close()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_a_second_attempt_stores_the_same(engine: Engine) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,8 +13,8 @@ from sqlalchemy import Engine, text
 
 from sgdb.database.bulk import copy_lines, json_cell
 from sgdb.database.engine import transaction
-from sgdb.errors import InternalError
-from tests.steps import ask, count, tamper
+from sgdb.errors import DatabaseUnreachableError, InternalError
+from tests.steps import ask, count, tamper, until
 
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
 
@@ -81,6 +82,31 @@ def test_the_servers_own_refusal_is_translated(engine: Engine) -> None:
     for line in ("1\ta\n", "1\ta\t{not json\n", "1\ta\t\\N\n1\tb\t\\N\n"):
         with pytest.raises(InternalError):
             _copy_bots(engine, [line])
+    assert count(engine, "bots") == 0
+
+
+def test_a_session_that_the_server_ends_is_told_in_its_words(
+    engine: Engine, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The reason comes out in the error, and the driver prints nothing beside it; others' mishaps are still
+    shown."""
+    shown = sys.excepthook
+
+    def lines(pid: int) -> Iterator[str]:
+        yield "".join(f"{number}\tb{number}\n" for number in range(10_000))
+        ask(engine, "SELECT pg_terminate_backend(:pid)", pid=pid)
+        until(lambda: not ask(engine, "SELECT 1 FROM pg_stat_activity WHERE pid = :pid", pid=pid))
+        sys.excepthook(ZeroDivisionError, ZeroDivisionError("of somebody else"), None)
+        yield "".join(f"{number}\tb{number}\n" for number in range(10_000, 90_000))
+
+    with (
+        pytest.raises(DatabaseUnreachableError, match="administrator command"),
+        transaction(engine) as connection,
+    ):
+        pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        copy_lines(connection, "bots", ("id", "name"), lines(pid))
+    assert capfd.readouterr() == ("", "ZeroDivisionError: of somebody else\n")
+    assert sys.excepthook is shown
     assert count(engine, "bots") == 0
 
 

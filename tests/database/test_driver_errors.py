@@ -97,6 +97,15 @@ def test_every_sqlstate_becomes_an_error_of_ours(connection: Connection) -> None
     assert set(CLASSES) <= set(SQLSTATES)
 
 
+@pytest.mark.parametrize("words", ["Disk quota exceeded", "File too large"])
+def test_a_quota_is_a_full_disk(connection: Connection, words: str) -> None:
+    """PostgreSQL reports it as an internal error, with the operating system's words."""
+    raising = f"RAISE EXCEPTION 'could not extend file \"base/1/2\": {words}' USING ERRCODE = 'XX000'"
+    with pytest.raises(DBAPIError) as caught, connection.begin():
+        connection.execute(text(f"DO $$ BEGIN {raising}; END $$"))
+    assert type(translate(caught.value, URL)) is DiskFullError
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from sqlalchemy import Engine, text
 
-from sgdb.database.engine import transaction
+from sgdb.database.engine import make_engine, transaction
 from sgdb.database.scratch import require_right_to_create, scratch_database
-from sgdb.errors import DatabasePermissionError
+from sgdb.errors import DatabasePermissionError, DatabaseUnreachableError
 from tests.backups import opened, role, scratch_databases
-from tests.steps import ask
+from tests.steps import ask, until
 
 _HOLD = """
 import sys, time
@@ -84,3 +85,25 @@ def test_a_user_who_may_not(engine: Engine) -> None:
             pass
     with role(engine, "CREATEDB") as url, opened(url) as other, scratch_database(other) as scratch:
         assert scratch.url.database in scratch_databases(engine)
+
+
+def test_a_server_that_goes_away_while_one_is_made_is_told_as_that(engine: Engine) -> None:
+    """Not as what the attempt to drop it again meets, without a connection."""
+
+    def make() -> None:
+        with scratch_database(make_engine(engine.url)):
+            raise AssertionError("it cannot have been made")
+
+    waiting = """
+        SELECT pid FROM pg_stat_activity
+        WHERE query LIKE 'CREATE DATABASE _sgdb_proof%' AND wait_event_type = 'Lock'
+        AND datname = current_database()
+    """
+    with engine.connect() as holder, ThreadPoolExecutor(1) as thread:
+        holder.execute(text("COMMENT ON DATABASE template0 IS 'nobody can copy it meanwhile'"))
+        made = thread.submit(make)
+        until(lambda: ask(engine, waiting))
+        ask(engine, f"SELECT pg_terminate_backend(pid) FROM ({waiting}) w")
+        with pytest.raises(DatabaseUnreachableError):
+            made.result()
+        holder.rollback()

@@ -48,6 +48,13 @@ def test_a_folder_that_cannot_be_opened_up_is_told() -> None:
     assert "SGDB_HOME" in str(caught.value.hint)
 
 
+def test_another_users_data_folder_is_told_as_that() -> None:
+    """PostgreSQL itself would speak of a file that it cannot open. Nobody but root owns the root folder."""
+    with pytest.raises(ServerError, match="/ belongs to user root") as caught:
+        ServerAccount([]).require_owner(Path("/"))
+    assert "sudo -u root sgdb" in str(caught.value.hint)
+
+
 @as_root
 def test_programs_installed_for_root_alone_become_usable(tmp_path: Path) -> None:
     """After an install under umask 077 the system user can run the programs; one notice says so."""
