@@ -71,6 +71,8 @@ class Sandbox:
         text = text.replace(str(self._folder / "home"), "~/.local/share/sgdb").replace(str(self._folder), ".")
         text = re.sub(r"in \d+\.\d s\b", "in 0.2 s", text)
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", "2026-11-23T09:00:00+00:00", text)
+        text = re.sub(r"sgdb-\d{8}T\d{6}Z(-\d+)?\.dump", "sgdb-20261123T090000Z.dump", text)
+        text = re.sub(r"\b\d\d\.\d kB", "12.3 kB", text)
         text = re.sub(r'"seconds": [0-9.]+', '"seconds": 0.2', text)
         text = re.sub(r"\bpid \d+", "pid 4711", text)
         text = re.sub(r"PostgreSQL 18\.\d+", "PostgreSQL 18", text)

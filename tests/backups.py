@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -83,11 +84,44 @@ def pair(dump: Path) -> list[str]:
     return [dump.name, manifest_path(dump).name]
 
 
-def databases(engine: Engine) -> set[str]:
+def scratch_databases(engine: Engine) -> set[str]:
     """The names of all scratch databases on the server."""
     return {
         name for (name,) in ask(engine, "SELECT datname FROM pg_database WHERE datname LIKE 'sgdb_proof_%'")
     }
+
+
+def no_scratch_database_is_left(engine: Engine) -> bool:
+    """Whether there is none that nobody holds. Other tests may be at work on the same server; what they leave
+    for a moment is waited for."""
+    held = (
+        "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1"
+        " AND lpad(to_hex(classid::bigint), 8, '0') || lpad(to_hex(objid::bigint), 8, '0')"
+        " = '7370' || substr(datname, 12)"
+    )
+    query = (
+        "SELECT datname FROM pg_database WHERE datname ~ '^sgdb_proof_[0-9a-f]{12}$'"
+        f" AND NOT EXISTS ({held})"
+    )
+    return until(lambda: not ask(engine, query), seconds=10)
+
+
+def until(condition: Callable[[], object], seconds: float = 60) -> bool:
+    """Waits for something that is going to come; returns whether it has."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+@contextmanager
+def held(engine: Engine, mode: str = "ACCESS EXCLUSIVE") -> Iterator[None]:
+    """Nobody gets at a table; whoever dumps it waits."""
+    with engine.connect() as connection:
+        connection.execute(text(f"LOCK TABLE bots IN {mode} MODE"))
+        yield
 
 
 @contextmanager

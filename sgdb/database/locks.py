@@ -20,6 +20,7 @@ from sgdb.records import GameConfig
 _POLL = 0.05  # seconds
 _QUEUE = "200ms"  # in a table's queue at a time: less than deadlock_timeout, and others wait no longer either
 _LOCK_NOT_AVAILABLE = "55P03"
+_ATTEMPT = "sgdb_lock_tables"
 _ALL_SETS = "sgdb sets"
 _SHARED = "pg_try_advisory_xact_lock_shared"
 _EXCLUSIVE = "pg_try_advisory_xact_lock"
@@ -96,16 +97,21 @@ def lock_tables(
         connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{wait}'")
 
     def lock() -> bool:
+        # By hand, since SQLAlchemy would leave a savepoint open that it has gone back to.
+        connection.exec_driver_sql(f"SAVEPOINT {_ATTEMPT}")
+        set_timeout(_QUEUE)
         try:
-            with connection.begin_nested():
-                set_timeout(_QUEUE)
-                connection.exec_driver_sql(statement)
-                set_timeout(usual)
+            connection.exec_driver_sql(statement)
         except DBAPIError as error:
             if getattr(error.orig, "pgcode", None) != _LOCK_NOT_AVAILABLE:
                 raise
-            return False
-        return True
+            connection.exec_driver_sql(f"ROLLBACK TO SAVEPOINT {_ATTEMPT}")
+            is_locked = False
+        else:
+            set_timeout(usual)
+            is_locked = True
+        connection.exec_driver_sql(f"RELEASE SAVEPOINT {_ATTEMPT}")
+        return is_locked
 
     _wait_for(lock, "sgdb's tables", timeout, on_wait)
 

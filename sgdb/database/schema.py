@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 
 from alembic import command
 from alembic.config import Config
@@ -35,6 +36,8 @@ from sgdb.database.revisions import (
 from sgdb.errors import DatabasePermissionError, SchemaError, UsageError
 
 BASE = "base"
+# A migration speaks to Alembic through names of a module, of which a process has one.
+_ALEMBIC = Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +102,11 @@ def bring_to(connection: Connection, revision: str) -> None:
         require_current(connection)
     if found.status is SchemaStatus.MISSING:
         _require_room(connection)
-    if found.current is None or found.current < revision:
-        command.upgrade(_config(connection), revision)
-    elif found.current > revision:
-        command.downgrade(_config(connection), revision)
+    with _ALEMBIC:
+        if found.current is None or found.current < revision:
+            command.upgrade(_config(connection), revision)
+        elif found.current > revision:
+            command.downgrade(_config(connection), revision)
 
 
 def downgrade(engine: Engine, revision: str, *, lock_timeout: float = 60.0) -> UpgradeResult:
@@ -124,7 +128,8 @@ def downgrade(engine: Engine, revision: str, *, lock_timeout: float = 60.0) -> U
                 hint="go forward with `sgdb init`",
             )
         if found.current != target:
-            command.downgrade(_config(connection), revision)
+            with _ALEMBIC:
+                command.downgrade(_config(connection), revision)
         if target is None:
             connection.execute(text(f"DROP TABLE IF EXISTS {VERSION_TABLE}"))
     return UpgradeResult(found.current, target)

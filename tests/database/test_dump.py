@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +25,7 @@ from sgdb.errors import (
     EnvironmentFaultError,
     UnsupportedServerError,
 )
-from tests.backups import execute, opened, role, terminate
+from tests.backups import execute, held, opened, role, terminate, until
 from tests.steps import ask
 
 
@@ -36,15 +35,6 @@ def program(folder: Path, name: str, version: str) -> None:
     path = folder / name
     path.write_text(f"#!/bin/sh\necho '{name} (PostgreSQL) {version}'\n")
     path.chmod(0o755)
-
-
-def until(condition: Callable[[], object]) -> None:
-    """Waits for something that is going to come, for at most half a minute."""
-    for _ in range(600):
-        if condition():
-            return
-        time.sleep(0.05)
-    raise AssertionError("it never came to that")
 
 
 def children() -> list[Path]:
@@ -70,14 +60,6 @@ def dumping(engine: Engine, lock_timeout: float = 60) -> Iterator[Dumping]:
         found = find_pg_dump(connection)
         with pg_dump(connection, snapshot, own, program=found, lock_timeout=lock_timeout) as running:
             yield running
-
-
-@contextmanager
-def held(engine: Engine) -> Iterator[None]:
-    """Nobody gets at a table; whoever dumps it waits."""
-    with engine.connect() as connection:
-        connection.execute(text("LOCK TABLE bots"))
-        yield
 
 
 def waits(engine: Engine, who: str) -> bool:
@@ -146,7 +128,7 @@ class TestConnection:
             os.environ["PGHOST"] = "elsewhere.invalid"
             try:
                 with dumping(other):
-                    until(lambda: waits(engine, "pg_dump"))
+                    assert until(lambda: waits(engine, "pg_dump"))
                     (child,) = children()
                     seen = (child / "cmdline").read_bytes() + (child / "environ").read_bytes()
                     assert b"--snapshot=" in seen
@@ -174,7 +156,7 @@ class TestDumping:
         """Nothing is left running."""
         with held(engine):
             with pytest.raises(KeyboardInterrupt), dumping(engine):
-                until(lambda: waits(engine, "pg_dump"))
+                assert until(lambda: waits(engine, "pg_dump"))
                 raise KeyboardInterrupt
             assert children() == []
 
@@ -186,7 +168,7 @@ class TestDumping:
     def test_a_connection_that_is_lost(self, engine: Engine) -> None:
         """Ends the chunks with an error, not as if that were all."""
         with held(engine), dumping(engine) as running:
-            until(lambda: waits(engine, "pg_dump"))
+            assert until(lambda: waits(engine, "pg_dump"))
             assert terminate(engine, "application_name = 'pg_dump'") == 1
             with pytest.raises(DatabaseUnreachableError):
                 list(running.chunks)
@@ -205,7 +187,7 @@ class TestDumping:
             dumping(engine) as running,
             pytest.raises(EnvironmentFaultError, match="SIGKILL"),
         ):
-            until(lambda: waits(engine, "pg_dump"))
+            assert until(lambda: waits(engine, "pg_dump"))
             running.stop()
             list(running.chunks)
 
