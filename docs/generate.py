@@ -12,7 +12,6 @@ import inspect
 import os
 import re
 import shlex
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -28,6 +27,9 @@ from sgdb.operations.demo import write_demo_pickles
 from sgdb.settings import separate_environment
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+from tests.preloaded import start  # noqa: E402 - commands are run as the tests run them
+
 REFERENCE = ROOT / "docs" / "reference"
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 _ABOUT_ROOT = re.compile(r"may now be (passed through|read) by ")
@@ -53,16 +55,7 @@ class Sandbox:
         pipe = next((at for at, word in enumerate(words) if word in ("|", ">", "&&")), None)
         if pipe is not None:
             raise SystemExit(f"an example must be a single command: {command}")
-        done = subprocess.run(
-            [sys.executable, "-m", "sgdb", *words[1:]],
-            cwd=self._folder,
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        done = start(self._folder, words[1:], self._environment, is_one_stream=True).end()
         if done.returncode == 70:
             raise SystemExit(f"an example fails: {command}\n{done.stdout}")
         return self._timeless(done.stdout)
@@ -118,14 +111,8 @@ def cli_page() -> str:
 
     def walk(command: object, path: str) -> None:
         environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "TYPER_USE_RICH": "0"}
-        arguments = path.split()[1:]
-        done = subprocess.run(
-            [sys.executable, "-m", "sgdb", *arguments, "--help"],
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        done = start(ROOT, [*path.split()[1:], "--help"], environment).end()
+        done.check_returncode()
         parts.append(f"## {path}\n\n```text\n{_plain(done.stdout)}\n```\n")
         for name, child in getattr(command, "commands", {}).items():
             walk(child, f"{path} {name}")

@@ -84,15 +84,24 @@ class _Preloaded:
         self._lock = threading.Lock()
         self._requests: socket.socket | None = None
 
-    def start(self, folder: Path, arguments: Sequence[str], environment: Mapping[str, str]) -> Command:
-        """Starts `sgdb ARGUMENTS` in `folder` with this environment and nobody to ask."""
+    def start(
+        self,
+        folder: Path,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        is_one_stream: bool = False,
+    ) -> Command:
+        """Starts `sgdb ARGUMENTS` in `folder` with this environment and nobody to ask. `is_one_stream` puts
+        what it says on standard error among its output, as on a terminal."""
         ours, theirs = socket.socketpair()
         streams: list[IO[bytes]] = [tempfile.TemporaryFile() for _ in range(2)]  # noqa: SIM115
         request = json.dumps([str(folder), list(arguments), dict(environment)]).encode()
         with theirs, Path(os.devnull).open("rb") as stdin, self._lock:
             if self._requests is None:
                 self._requests = self._launch()
-            descriptors = [theirs.fileno(), stdin.fileno(), *(stream.fileno() for stream in streams)]
+            outputs = [streams[0], streams[0 if is_one_stream else 1]]
+            descriptors = [theirs.fileno(), stdin.fileno(), *(stream.fileno() for stream in outputs)]
             socket.send_fds(self._requests, [len(request).to_bytes(4, "big")], descriptors)
             self._requests.sendall(request)
         return Command(arguments, ours, streams)

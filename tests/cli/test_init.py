@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import secrets
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from sqlalchemy import URL, text
 from sgdb.database.engine import make_engine, transaction
 from sgdb.database.revisions import VERSION_TABLE, head
 from tests.cli.conftest import Process, clean_environment
+from tests.preloaded import start
 
 CROWD = 8
 
@@ -32,21 +31,11 @@ def absent_database(server_url: URL) -> Iterator[str]:
 
 def all_at_once(folder: Path, **variables: str) -> list[dict[str, object]]:
     """What `sgdb init` prints in each of a crowd of processes; all must succeed."""
-    crowd = [
-        subprocess.Popen(
-            [sys.executable, "-m", "sgdb", "init", "--format", "json"],
-            env=clean_environment(**variables),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(CROWD)
-    ]
-    ends = [(process, *process.communicate(timeout=180)) for process in crowd]
-    assert [process.returncode for process, _, _ in ends] == [0] * CROWD, [said for _, _, said in ends]
-    return [json.loads(printed) for _, printed, _ in ends]
+    arguments = ["init", "--format", "json"]
+    crowd = [start(folder, arguments, clean_environment(**variables)) for _ in range(CROWD)]
+    ends = [command.end(180) for command in crowd]
+    assert [ended.returncode for ended in ends] == [0] * CROWD, [ended.stderr for ended in ends]
+    return [json.loads(ended.stdout) for ended in ends]
 
 
 def test_the_first_and_the_second_time(embedded_process: Process, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.settings import Settings
 from tests.cli.conftest import clean_environment
 from tests.legacy import write_legacy
+from tests.preloaded import start
 from tests.steps import ask, count
 
 
@@ -44,21 +43,15 @@ def _together(number: int, folder: Path, database_url: str) -> list[dict[str, An
     """What each of so many processes reports, none of which may fail or say more than it should. Every second
     one takes the files from behind."""
     backwards = sorted(map(str, folder.iterdir()), reverse=True)
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "sgdb", "migrate-pickles", "--format", "json", *paths],
-            env=clean_environment(SGDB_DATABASE_URL=database_url),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    environment = clean_environment(SGDB_DATABASE_URL=database_url)
+    commands = [
+        start(folder.parent, ["migrate-pickles", "--format", "json", *paths], environment)
         for paths in [[str(folder)], backwards] * (number // 2)
     ]
     documents = []
-    for process in processes:
-        out, err = process.communicate(timeout=300)
-        assert process.returncode == 1, err  # one file is refused
+    for command in commands:
+        code, out, err = (ended := command.end(300)).returncode, ended.stdout, ended.stderr
+        assert code == 1, err  # one file is refused
         for line in err.splitlines():
             known = ("waiting for another command", "error: rejected 8.pkl", "trying again (")
             assert line.startswith(known), err

@@ -8,6 +8,7 @@ of the disk, which programs meet in much the same way.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -50,6 +51,9 @@ class _Limited(SmallDisk):
 @contextmanager
 def small_disk(inside: Path, megabytes: int) -> Iterator[SmallDisk]:
     """A disk at the folder `inside`, empty there for everybody else."""
+    if not (shutil.which("unshare") and shutil.which("nsenter")):
+        yield _Limited(inside, inside, [])
+        return
     is_root = os.geteuid() == 0
     mount = f'mount -t tmpfs -o size={megabytes}m,mode=0755 tmpfs "$0" && echo ready && exec cat'
     holder = subprocess.Popen(
