@@ -17,6 +17,7 @@ import psycopg2
 from sqlalchemy import URL
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
+from sgdb.database.no_room import says_no_room
 from sgdb.errors import (
     AuthenticationError,
     BusyError,
@@ -145,9 +146,6 @@ _RULES = {
 _TRANSIENT = ("40001", "40P01", "53300", "57P03")
 _TRANSIENT_WORDS = ("too many", "remaining connection slots", "the database system is starting up")
 
-# A quota or a limit on the size of files has no code of its own but that of internal errors.
-_NO_ROOM = ("disk quota exceeded", "file too large")
-
 # In order: "role ... does not exist" must not be read as a missing database.
 _CONNECTION_WORDS = (
     ("too many", _FULL_HOUSE),
@@ -242,7 +240,7 @@ def is_transient(error: SgdbError) -> bool:
 
 def _rule(error: psycopg2.Error) -> _Rule:
     code = error.pgcode
-    if code == "XX000" and any(fragment in str(error).lower() for fragment in _NO_ROOM):
+    if code == "XX000" and says_no_room(str(error)):  # a quota has no code of its own
         return _DISK
     if code:
         return _RULES.get(code) or _RULES.get(code[:2]) or _BUG

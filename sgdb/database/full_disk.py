@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from sgdb.database.no_room import says_no_room
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import DatabaseUnreachableError, DiskFullError
 from sgdb.settings import Settings
 
 _READ_BYTES = 1 << 16  # of the end of the log
-_WORDS = ("No space left on device", "Disk quota exceeded", "File too large")
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def _complaint(log: Path, begin: int) -> str | None:
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return None
-    return next((line for line in reversed(lines) if any(words in line for words in _WORDS)), None)
+    return next((line for line in reversed(lines) if says_no_room(line)), None)
 
 
 def _size(log: Path) -> int:

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
+from sgdb.database.no_room import says_no_room
 from sgdb.database.server_account import ServerAccount
 from sgdb.errors import DiskFullError, EnvironmentFaultError, ServerError
 
@@ -101,7 +102,7 @@ def run_program(
 def program_failure(what: str, said: str, *, hint: str) -> EnvironmentFaultError:
     """The error for a program that failed, with its last words."""
     last_words = "\n".join(said.strip().splitlines()[-_LAST_LINES:])
-    if "No space left on device" in said or "Disk quota exceeded" in said:
+    if says_no_room(said):
         return DiskFullError(f"{what}: {last_words}", hint="make room on that disk and try again")
     return ServerError(f"{what}: {last_words}", hint=hint)
 

@@ -8,6 +8,7 @@ of the disk, which programs meet in much the same way.
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,6 +21,8 @@ _BLOCK = 4096  # bytes
 
 class SmallDisk:
     """`path` is where this process sees it, `inside` where commands do that are run by `wrapper`."""
+
+    is_real = True
 
     def __init__(self, inside: Path, path: Path, wrapper: list[str]) -> None:
         self.inside = inside
@@ -39,20 +42,35 @@ class SmallDisk:
 
 
 class _Limited(SmallDisk):
-    """A plain folder; whatever `leave` says is how long files may be."""
+    """A plain folder. Files may not grow beyond a tenth of what is left, for what is filled is spread over
+    several; that holds for this process and for whatever it starts from then on, a server included."""
+
+    is_real = False
 
     def fill(self, leave: int = 0) -> None:
-        self.wrapper[:] = ["sh", "-c", f'ulimit -f {leave // 512}; exec "$0" "$@"']
+        self._limit(leave // 10)
 
     def make_room(self) -> None:
-        self.wrapper.clear()
+        self._limit(None)
+
+    def _limit(self, size: int | None) -> None:
+        hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard if size is None else size, hard))
+
+
+def _limited(folder: Path) -> Iterator[SmallDisk]:
+    disk = _Limited(folder, folder, [])
+    try:
+        yield disk
+    finally:
+        disk.make_room()
 
 
 @contextmanager
 def small_disk(inside: Path, megabytes: int) -> Iterator[SmallDisk]:
     """A disk at the folder `inside`, empty there for everybody else."""
     if not (shutil.which("unshare") and shutil.which("nsenter")):
-        yield _Limited(inside, inside, [])
+        yield from _limited(inside)
         return
     is_root = os.geteuid() == 0
     mount = f'mount -t tmpfs -o size={megabytes}m,mode=0755 tmpfs "$0" && echo ready && exec cat'
@@ -66,7 +84,7 @@ def small_disk(inside: Path, megabytes: int) -> Iterator[SmallDisk]:
     assert holder.stdin is not None
     try:
         if holder.stdout.readline() != b"ready\n":
-            yield _Limited(inside, inside, [])
+            yield from _limited(inside)
             return
         enter = ["nsenter", "-m", "-t", str(holder.pid)]
         if not is_root:

@@ -149,11 +149,10 @@ def test_temporary_folder(
         migrate(settings, folder / "1.pkl")
         one = contents(engine)
         disk.fill(8_192)
-        if disk.wrapper:
-            with pytest.raises(DiskFullError, match="cannot keep the compressed original"):
-                migrate(settings, folder)
-            assert contents(engine) == one
-            disk.make_room()
+        with pytest.raises(DiskFullError, match="cannot keep the compressed original"):
+            migrate(settings, folder)
+        disk.make_room()
+        assert contents(engine) == one
         migrate(settings, folder)
         assert contents(engine) == moved
         engine.dispose()
@@ -192,8 +191,9 @@ def test_saving_a_pickle(disk: SmallDisk, tmp_path: Path) -> None:
     disk.fill()
     before = _names(disk)
     assert re.match("cannot write .*set[.]pkl: (No space left on device|File too large)", save("second", 300))
-    assert (saved(), _names(disk)) == ({"first": 20}, before)
+    assert _names(disk) == before
     disk.make_room()
+    assert saved() == {"first": 20}
     assert save("second", 300) == ""
     assert saved() == {"first": 20, "second": 300}
 
@@ -209,11 +209,12 @@ def test_rows_on_the_server(folder: Path, room: int) -> None:
 def test_transaction_log_on_the_server(folder: Path) -> None:
     """A server without room for its log goes down; what is said is why, and not only that it is gone."""
     with _home_on_a_small_disk(folder) as disk:
-        sockets = disk.path / "h" / "postgres"
-        with closing(psycopg2.connect(host=str(sockets), user="postgres", dbname="sgdb")) as connection:
-            connection.autocommit = True
-            connection.cursor().execute("SELECT pg_switch_wal()")
-        disk.fill()
+        if disk.is_real:
+            sockets = disk.path / "h" / "postgres"
+            with closing(psycopg2.connect(host=str(sockets), user="postgres", dbname="sgdb")) as connection:
+                connection.autocommit = True
+                connection.cursor().execute("SELECT pg_switch_wal()")
+        disk.fill(0 if disk.is_real else 600_000)
         _require_named(_migrate(disk, folder))
 
 
@@ -225,8 +226,12 @@ def _home_on_a_small_disk(folder: Path) -> Iterator[SmallDisk]:
         try:
             assert _run(disk, _at_home(disk), "init")[0] == 0
             assert _migrate(disk, folder / "1.pkl")[0] == 0
+            if not disk.is_real:  # or it would go on without a limit
+                assert _run(disk, _at_home(disk), "server", "stop")[0] == 0
             yield disk
             disk.make_room()
+            if not disk.is_real:
+                _run(disk, _at_home(disk), "server", "stop")
             assert _run(disk, _at_home(disk), "verify", folder / "1.pkl")[0] == 0
             code, said = _migrate(disk, folder)
             assert (code, f"error: rejected {DAMAGED}: " in said) == (1, True), said
