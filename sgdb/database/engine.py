@@ -5,6 +5,7 @@ Nothing is committed anywhere else: whoever opens `transaction` decides what bel
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -35,6 +36,10 @@ __all__ = [
 ]
 
 DRIVER = "postgresql+psycopg2"
+_POOL_NAME = "sgdb"
+# A pool logs tracebacks of what it meets while it clears up after a lost connection. That it was lost is told
+# by our own error, so they do not go to the terminal of a program that has not set up logging.
+logging.getLogger(f"sqlalchemy.pool.impl.QueuePool.{_POOL_NAME}").addHandler(logging.NullHandler())
 OLDEST_VERSION = 14
 _URL_HINT = (
     "write it as postgresql://USER@HOST:PORT/DATABASE, with SGDB_PASSWORD beside it; in a URL, "
@@ -117,6 +122,7 @@ def make_engine(url: URL | str, *, connect_timeout: int = 5, lock_timeout: float
     engine = create_engine(
         url,
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
+        pool_logging_name=_POOL_NAME,
         pool_pre_ping=True,
         pool_size=2,
         max_overflow=8,

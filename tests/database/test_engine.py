@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -271,6 +273,34 @@ def test_a_killed_backend_is_a_lost_connection(plain: Engine) -> None:
         connection.execute(text("SELECT 1"))
     with transaction(plain) as connection:
         assert connection.execute(text("SELECT to_regclass('t') IS NULL")).scalar() is True
+
+
+def test_nothing_but_our_error_tells_of_a_lost_connection(empty_database: str) -> None:
+    """A library's traceback of closing a cursor that is gone does not reach the terminal."""
+    program = """
+import sys
+from sqlalchemy import text
+from sgdb.database.engine import make_engine, transaction
+from sgdb.errors import DatabaseUnreachableError
+
+engine, other = make_engine(sys.argv[1]), make_engine(sys.argv[1])
+try:
+    with transaction(engine) as connection:
+        pid = connection.scalar(text("SELECT pg_backend_pid()"))
+        streaming = connection.execution_options(stream_results=True, max_row_buffer=10)
+        result = streaming.execute(text("SELECT * FROM generate_series(1, 100000)"))
+        result.fetchone()
+        with other.connect() as killer:
+            killer.execute(text("SELECT pg_terminate_backend(:pid, 60000)"), {"pid": pid})
+        result.close()
+        connection.execute(text("SELECT 1"))
+except DatabaseUnreachableError:
+    print("lost")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, empty_database], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "lost\n", "")
 
 
 def test_a_backend_killed_before_the_commit_is_a_lost_connection(plain: Engine) -> None:
