@@ -61,7 +61,7 @@ def test_a_few_blows(child_server: ChildServer, migrated: str, moved: Contents, 
 
 
 @pytest.mark.survival
-@many(100, others=25)
+@many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, migrated: str, moved: Contents, tmp_path: Path, rounds: list[Round]
 ) -> None:

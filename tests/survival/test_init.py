@@ -92,14 +92,14 @@ def test_a_few_blows_to_an_upgrade(child_server: ChildServer, upgraded: Contents
 
 
 @pytest.mark.survival
-@many(100, others=25)
+@many(100, others=20)
 def test_a_creation_at_every_moment(child_server: ChildServer, tmp_path: Path, rounds: list[Round]) -> None:
     """The same hundreds of times."""
     _survive_creation(child_server, rounds, tmp_path)
 
 
 @pytest.mark.survival
-@many(100, others=25)
+@many(100, others=20)
 def test_an_upgrade_at_every_moment(
     child_server: ChildServer, upgraded: Contents, tmp_path: Path, rounds: list[Round]
 ) -> None:

@@ -70,7 +70,7 @@ def test_a_few_blows(child_server: ChildServer, folder: Path, stages: list[Conte
 
 
 @pytest.mark.survival
-@many(300, others=100)
+@many(300, others=60)
 def test_at_every_moment(
     child_server: ChildServer, folder: Path, stages: list[Contents], rounds: list[Round]
 ) -> None:

@@ -117,7 +117,7 @@ def test_a_few_blows(child_server: ChildServer, runs: _Runs, tmp_path: Path) -> 
 
 
 @pytest.mark.survival
-@many(100, others=25)
+@many(100, others=20)
 def test_at_every_moment(child_server: ChildServer, runs: _Runs, tmp_path: Path, rounds: list[Round]) -> None:
     """The same hundreds of times."""
     _survive(child_server, runs, rounds, tmp_path)
