@@ -331,16 +331,20 @@ def kill_many(engine: Engine, folder: Path, times: int) -> None:
     """Kills that many backups, ever later in their course; every dump that is there then is whole."""
     steps = len(system_calls_of_a_backup(engine, folder))
     shutil.rmtree(folder)
+    died = 0
     for number in range(times):
         die_at = 1 + number * steps // times
         process = start_dying(engine, folder, die_at)
         process.communicate(timeout=60)
-        assert process.returncode == -signal.SIGKILL
+        # One that had fewer calls to make than the first has come to its end.
+        assert process.returncode in (-signal.SIGKILL, 0)
+        died += process.returncode != 0
         backups, unusable = list_backups(folder)
         assert unusable == []
         for backup in backups:
             with checked_dump(backup):
                 assert backup.manifest.proven
+    assert died > times // 2
     made = make_backup(engine, folder)
     assert not has_unfinished(folder)
     assert made.manifest.proven

@@ -387,14 +387,19 @@ from sgdb.progress import Silent
 from sgdb.settings import load_settings
 
 class Dying(Silent):
-    steps = 0
+    # As many steps every time: how many pieces rows come in depends on the pipe.
+    steps, labels = 0, set()
     def step(self, *_):
         Dying.steps += 1
         if Dying.steps == int(sys.argv[4]):
             os.kill(os.getpid(), 9)
-    notice = start = advance = step
+    start = step
     def finish(self):
         self.step()
+    def advance(self, amount, label=None):
+        if label not in self.labels:
+            self.labels.add(label)
+            self.step()
 
 restore_backup(load_settings({"database_url": sys.argv[1], "home": sys.argv[2]}), Path(sys.argv[3]), progress=Dying())
 print(Dying.steps)
