@@ -173,6 +173,9 @@ _PROGRAM_WORDS = (
     ("no matching tables", _SCHEMA),
     ("terminating connection", _CONNECTION_LOST),
     ("connection reset", _CONNECTION_LOST),
+    # The session that exported it has gone; the second is how servers before 17 say so.
+    ('snapshot "', _CONNECTION_LOST),
+    ("invalid snapshot identifier", _CONNECTION_LOST),
     ("canceling statement", _CANCELLED),
     ("invalid connection option", _CONNECTION_OPTION),
 )

@@ -173,6 +173,20 @@ class TestDumping:
             with pytest.raises(DatabaseUnreachableError):
                 list(running.chunks)
 
+    def test_a_snapshot_whose_session_has_gone(self, engine: Engine) -> None:
+        """Is a lost connection, not a database that does not exist."""
+        with transaction(engine, read_only=True) as connection:
+            own = find_own_tables(connection)
+            assert own is not None
+            snapshot = connection.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+            found = find_pg_dump(connection)
+        with (
+            transaction(engine, read_only=True) as connection,
+            pg_dump(connection, snapshot, own, program=found, lock_timeout=60) as running,
+            pytest.raises(DatabaseUnreachableError),
+        ):
+            list(running.chunks)
+
     def test_a_table_that_may_not_be_read(self, engine: Engine) -> None:
         """Is what the user hears about, without the password."""
         with role(engine) as url, opened(url) as other, dumping(other) as running:
