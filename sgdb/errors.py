@@ -27,7 +27,8 @@ SgdbError
 │   ├── BackupError           a backup is damaged, incomplete, or none
 │   ├── DependentRowsError    what is to be taken back is still needed by something else
 │   ├── LastCopyError         taking it back would destroy the last copy of a file
-│   └── MismatchError         two storages of one benchmark set hold different values
+│   ├── MismatchError         two storages of one benchmark set hold different values
+│   └── BotError              a bot that is not ours answers with no move
 ├── BusyError (5)             another command holds the lock
 └── InternalError (70)        a bug in sgdb
 """
@@ -164,6 +165,10 @@ class LastCopyError(InputRefusedError):
 
 class MismatchError(InputRefusedError):
     """Two storages of one benchmark set hold different values; the message names the first."""
+
+
+class BotError(InputRefusedError):
+    """A bot that is not built in does not play by the rules; the message names it and its answer."""
 
 
 class BusyError(SgdbError):

@@ -1,0 +1,94 @@
+"""The bots that the benchmark system has always had, and what any other has to offer.
+
+All of them look at one candidate for each group, its first cell row by row from the top, and every tie goes
+to the first. Recorded results depend on each of these rules, so none may change; a bot that decides
+otherwise needs another name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from random import Random
+from types import MappingProxyType
+from typing import ClassVar, Protocol
+
+from sgdb.game.rules import Board, candidates, click, groups, singles
+
+
+class Bot(Protocol):
+    """Whatever plays: a built-in bot, or anything else with a name and `select_action`."""
+
+    @property
+    def name(self) -> str:
+        """The name that results are filed under."""
+        ...
+
+    def select_action(self, board: Board) -> tuple[int, int] | None:
+        """The cell to click as (row, col), or None to stop. The board is the bot's own copy."""
+        ...
+
+
+class LargestGroupBot:
+    """Takes the largest group, the first one of several."""
+
+    name: ClassVar[str] = "LargestGroupBot"
+
+    def select_action(self, board: Board) -> tuple[int, int] | None:
+        """See `Bot`."""
+        found = groups(board)
+        return max(found, key=len)[0] if found else None
+
+
+class GreedySinglesBot:
+    """Makes the move after which the fewest single tiles remain, the first one of several.
+
+    Empty cells don't count in this look-ahead. In the oldest files they did; `count_empty=True` is the bot
+    that played those.
+    """
+
+    name: ClassVar[str] = "GreedySinglesBot"
+
+    def __init__(self, *, count_empty: bool = False) -> None:
+        self.count_empty = count_empty
+
+    def select_action(self, board: Board) -> tuple[int, int] | None:
+        """See `Bot`."""
+        return min(
+            candidates(board),
+            key=lambda cell: singles(click(board, *cell), count_empty=self.count_empty),
+            default=None,
+        )
+
+
+class RandomBot:
+    """Draws a candidate from a stream that depends on nothing but the board.
+
+    The seed is the MD5 digest of the board's text as Python writes a list of lists, read as a number.
+    Older bots of this name drew from one running stream or from the process's hash seed, and cannot be
+    played again.
+    """
+
+    name: ClassVar[str] = "RandomBot"
+
+    def select_action(self, board: Board) -> tuple[int, int] | None:
+        """See `Bot`."""
+        found = candidates(board)
+        return found[draw(str([list(map(int, row)) for row in board]), len(found))] if found else None
+
+
+def draw(text: str, count: int) -> int:
+    """A number below `count`: the index that `random.Random.choice` takes, seeded by the board's text."""
+    digest = hashlib.md5(text.encode("ascii"), usedforsecurity=False).digest()
+    bits = Random(int.from_bytes(digest, "big")).getrandbits  # noqa: S311 - games to repeat, no secrets
+    # What `choice` does, spelled out so that another Python cannot change a game.
+    width = count.bit_length()
+    index = bits(width)
+    while index >= count:
+        index = bits(width)
+    return index
+
+
+BUILT_IN: Mapping[str, type[Bot]] = MappingProxyType(
+    {bot.name: bot for bot in (LargestGroupBot, GreedySinglesBot, RandomBot)}
+)
