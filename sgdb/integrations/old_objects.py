@@ -156,7 +156,7 @@ class OldObjects:
         try:
             return kind(**fields)
         except TypeError:  # another version's class: made as unpickling makes it
-            made = kind.__new__(kind)
+            made: Any = object.__new__(kind)
             for attribute, value in fields.items():
                 object.__setattr__(made, attribute, value)
             return made
@@ -219,7 +219,7 @@ def _result(bot: str, row: Any) -> BotPerformance:
     found = _whole(row, RESULT_FIELDS, "BotPerformance", where)
     extra = _extra(found, RESULT_FIELDS, where)
     metadata = {"attributes": extra} if extra else None
-    return BotPerformance(*(found[name] for name in RESULT_FIELDS), metadata)
+    return BotPerformance._make([*(found[name] for name in RESULT_FIELDS), metadata])
 
 
 def _whole(found: Any, fields: tuple[str, ...], kind: str, where: str) -> dict[str, Any]:

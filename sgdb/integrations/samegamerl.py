@@ -59,7 +59,7 @@ class DatabaseBenchmarkRepository:
 
     def __init__(self, config: Any, base_seed: int, *, settings: Settings | None = None) -> None:
         self.config = config
-        self.base_seed = base_seed
+        self.base_seed: int | None = base_seed
         self._begin(checked_set(config, base_seed), settings)
 
     def _begin(self, of: _Set | None, settings: Settings | None) -> None:

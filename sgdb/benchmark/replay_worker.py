@@ -1,0 +1,9 @@
+"""A process that plays recorded games again: `python -m sgdb.benchmark.replay_worker`."""
+
+from __future__ import annotations
+
+from sgdb.benchmark.replay import play_batch
+from sgdb.benchmark.workers import serve
+
+if __name__ == "__main__":
+    serve(play_batch)

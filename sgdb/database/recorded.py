@@ -1,0 +1,103 @@
+"""Recorded games, as somebody needs them who plays them again: the board, and the numbers that were recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Select, Text, cast, func, select
+
+from sgdb.database.models import Bot, Game, GameResult
+from sgdb.database.reading import streamed
+
+
+class Part(NamedTuple):
+    """One bot's results in one set under one name. `name` is what the rows themselves say; it is the bot that
+    played, `bot` the key that they are filed under."""
+
+    set_id: int
+    bot: str
+    name: str
+
+
+class Recorded(NamedTuple):
+    """One result with its board as JSON text, whatever that holds."""
+
+    part: Part
+    game_id: int
+    board: str
+    tiles_cleared: int
+    singles_remaining: int
+    moves_made: int
+    completed: bool
+
+
+_NAME = func.coalesce(GameResult.metadata_["bot_name"].astext, Bot.name)
+
+
+def recorded_parts(connection: Connection, set_ids: Collection[int] | None = None) -> list[tuple[Part, int]]:
+    """All parts of these sets, or of all, each with its number of results."""
+    query = _of_sets(
+        select(Game.benchmark_set_id, Bot.name, _NAME, func.count())
+        .select_from(GameResult)
+        .join(Game, Game.id == GameResult.game_id)
+        .join(Bot, Bot.id == GameResult.bot_id)
+        .group_by(Game.benchmark_set_id, Bot.name, _NAME)
+        .order_by(Game.benchmark_set_id, Bot.name.collate("C"), _NAME.collate("C")),
+        set_ids,
+    )
+    return [(Part(*row[:3]), row[3]) for row in connection.execute(query)]
+
+
+def recorded_results(
+    connection: Connection,
+    names: Collection[str],
+    set_ids: Collection[int] | None = None,
+    sample: int | None = None,
+) -> Iterator[Recorded]:
+    """The results of bots with these names, part after part, by game; through a server-side cursor.
+
+    `sample` takes as many of each part, evenly spread over its games, the same ones every time.
+    """
+    part = {"partition_by": (Game.benchmark_set_id, GameResult.bot_id, _NAME)}
+    numbered = _of_sets(
+        select(
+            GameResult.id,
+            _NAME.label("name"),
+            func.row_number().over(**part, order_by=Game.game_index).label("number"),
+            func.count().over(**part).label("total"),
+        )
+        .join(Game, Game.id == GameResult.game_id)
+        .join(Bot, Bot.id == GameResult.bot_id)
+        .where(_NAME.in_(list(names))),
+        set_ids,
+    ).subquery()
+    query = (
+        select(
+            Game.benchmark_set_id,
+            Bot.name,
+            numbered.c.name,
+            Game.game_index,
+            cast(Game.board_state, Text),
+            GameResult.tiles_cleared,
+            GameResult.singles_remaining,
+            GameResult.moves_made,
+            GameResult.completed,
+        )
+        .select_from(numbered)
+        .join(GameResult, GameResult.id == numbered.c.id)
+        .join(Game, Game.id == GameResult.game_id)
+        .join(Bot, Bot.id == GameResult.bot_id)
+        .order_by(
+            Game.benchmark_set_id, Bot.name.collate("C"), numbered.c.name.collate("C"), Game.game_index
+        )
+    )
+    if sample is not None:  # a row is taken where the share of those taken reaches the next whole number
+        number, total = numbered.c.number, numbered.c.total
+        query = query.where(number * sample / total > (number - 1) * sample / total)
+    for row in streamed(connection, query):
+        yield Recorded(Part(*row[:3]), *row[3:])
+
+
+def _of_sets(query: Select[Any], set_ids: Collection[int] | None) -> Select[Any]:
+    return query if set_ids is None else query.where(Game.benchmark_set_id.in_(list(set_ids)))
