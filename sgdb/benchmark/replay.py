@@ -17,90 +17,32 @@ follow from the board is decided by all of them together: they are if more than 
 
 from __future__ import annotations
 
-import json
 import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any
 
 from sqlalchemy import Connection
 
+from sgdb.benchmark.judging import KNOWN_LIMITS, Judgement, play_batch
 from sgdb.benchmark.workers import answers
 from sgdb.database.engine import lift_timeouts
 from sgdb.database.recorded import Part, Recorded, recorded_parts, recorded_results
 from sgdb.database.sets import describe_bot
-from sgdb.game.bots import BUILT_IN, Bot, GreedySinglesBot, RandomBot
-from sgdb.game.play import MOVE_LIMIT, OLD_MOVE_LIMIT, Outcome, play
+from sgdb.game.bots import BUILT_IN, RandomBot
+from sgdb.game.play import MOVE_LIMIT, Outcome
 from sgdb.progress import Progress
 
 WORKER = "sgdb.benchmark.replay_worker"
-_LIMITS = (MOVE_LIMIT, OLD_MOVE_LIMIT)
 # Of what is handed to a process at once.
 _BATCH_ROWS = 500
 _BATCH_TEXT = 1 << 16  # characters of boards
 
-OLDEST_GREEDY = "GreedySinglesBot of the oldest kind, which counted empty cells in its look-ahead"
 OLDER_RANDOM = "RandomBot of an older kind, whose draws are not recorded"
 NO_BOARD = "the stored board is none"
-
-
-class Judgement(NamedTuple):
-    """What playing a game again has shown.
-
-    `fits` says that the recorded result came out; `is_cut`, that the game would have gone on then; `kind`,
-    which kind of the bot played it where that is not today's. `played` is what came out instead, or None.
-    """
-
-    fits: bool
-    is_cut: bool = False
-    kind: str | None = None
-    played: Outcome | None = None
-
-
-# -- one game ---------------------------------------------------------------------------------------
-
-
-def judge(name: str, board: str, recorded: Outcome) -> Judgement:
-    """Plays a game of a built-in bot again. `board` is JSON text; without a board nothing is `played`."""
-    cells = _cells(board)
-    if cells is None:
-        return Judgement(False)
-    bots: list[tuple[str | None, Bot]] = [(None, BUILT_IN[name]())]
-    if name == GreedySinglesBot.name:
-        bots.append((OLDEST_GREEDY, GreedySinglesBot(count_empty=True)))
-    for kind, bot in bots:
-        # One move more than recorded tells a game that was over from one that was stopped.
-        outcome = play(cells, bot, move_limit=recorded.moves_made + 1)
-        if outcome == recorded:
-            return Judgement(True, False, kind)
-        if outcome.moves_made > recorded.moves_made > 0:
-            if play(cells, bot, move_limit=recorded.moves_made) == recorded:
-                return Judgement(True, True, kind, _played(cells, bots[0][1], recorded))
-    return Judgement(False, played=_played(cells, bots[0][1], recorded))
-
-
-def _played(board: list[list[int]], bot: Bot, recorded: Outcome) -> Outcome:
-    """The game under the smallest known limit that the recorded one keeps to."""
-    limit = next((limit for limit in _LIMITS if recorded.moves_made <= limit), recorded.moves_made)
-    return play(board, bot, move_limit=limit)
-
-
-def _cells(board: str) -> list[list[int]] | None:
-    """The board, if there is one that can be played: rows of equal length, of whole numbers from 0."""
-    cells = json.loads(board)
-    is_board = (
-        type(cells) is list
-        and bool(cells)
-        and all(type(row) is list and len(row) == len(cells[0]) for row in cells)
-        and all(type(cell) is int and cell >= 0 for row in cells for cell in row)
-    )
-    return cells if is_board and cells[0] else None
-
-
-# -- all games --------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +207,7 @@ def _judged(
 ) -> Iterator[tuple[Recorded, Judgement]]:
     """Each row with its judgement, in order."""
     batches = _batches(rows)
+    pairs: Iterable[tuple[list[Recorded], list[Any]]]
     if processes == 1:
         pairs = ((batch, play_batch(_request(batch))) for batch in batches)
     else:
@@ -294,12 +237,6 @@ def _request(batch: list[Recorded]) -> Any:
     return [batch[0].part.name, [row[2:] for row in batch]]
 
 
-def play_batch(request: Any) -> list[Any]:
-    """What it answers: a judgement a row, in plain lists."""
-    name, rows = request
-    return [judge(name, board, Outcome(*recorded)) for board, *recorded in rows]
-
-
 class _Tally:
     """One part's judgements, and what they say together."""
 
@@ -322,8 +259,8 @@ class _Tally:
         moves = recorded.moves_made
         self._most_moves = max(self._most_moves, moves)
         if judgement.fits and not judgement.is_cut:
-            self._fits(judgement.kind, next((limit for limit in _LIMITS if moves <= limit), moves))
-        elif judgement.fits and moves in _LIMITS:
+            self._fits(judgement.kind, next((limit for limit in KNOWN_LIMITS if moves <= limit), moves))
+        elif judgement.fits and moves in KNOWN_LIMITS:
             self._fits(judgement.kind, moves, is_cut=True)
         elif judgement.played is None:
             self._unplayable += 1

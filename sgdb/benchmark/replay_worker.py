@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sgdb.benchmark.replay import play_batch
+from sgdb.benchmark.judging import play_batch
 from sgdb.benchmark.workers import serve
 
 if __name__ == "__main__":

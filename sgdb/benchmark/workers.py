@@ -16,6 +16,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
@@ -34,20 +35,24 @@ def answers(
     Raises EnvironmentFaultError when a process is lost, InternalError when it cannot answer.
     """
     crew = _Crew(module)
-    with ThreadPoolExecutor(processes, thread_name_prefix="sgdb-worker") as threads:
-        waiting: deque[tuple[T, Future[Any]]] = deque()
-        try:
-            for item in items:
-                waiting.append((item, threads.submit(crew.ask, question(item))))
-                if len(waiting) > _AHEAD * processes:
+    try:
+        with ThreadPoolExecutor(processes, thread_name_prefix="sgdb-worker") as threads:
+            waiting: deque[tuple[T, Future[Any]]] = deque()
+            try:
+                for item in items:
+                    waiting.append((item, threads.submit(crew.ask, question(item))))
+                    if len(waiting) > _AHEAD * processes:
+                        first, answer = waiting.popleft()
+                        yield first, answer.result()
+                while waiting:
                     first, answer = waiting.popleft()
                     yield first, answer.result()
-            while waiting:
-                first, answer = waiting.popleft()
-                yield first, answer.result()
-        finally:  # also when whoever iterates goes away, or Ctrl-C is pressed
-            threads.shutdown(wait=False, cancel_futures=True)
-            crew.dismiss()
+            except BaseException:  # also when whoever iterates goes away, or Ctrl-C is pressed
+                threads.shutdown(wait=False, cancel_futures=True)
+                crew.kill()
+                raise
+    finally:
+        crew.end()
 
 
 class _Crew:
@@ -57,7 +62,7 @@ class _Crew:
         self._module = module
         self._idle: SimpleQueue[subprocess.Popen[str]] = SimpleQueue()
         self._all: list[subprocess.Popen[str]] = []
-        self._is_dismissed = False
+        self._is_killed = False
 
     def ask(self, question: Any) -> Any:
         """One process's answer."""
@@ -99,16 +104,23 @@ class _Crew:
             start_new_session=True,  # Ctrl-C is for the one that asks
         )
         self._all.append(process)
-        if self._is_dismissed:  # while it was starting
+        if self._is_killed:  # while it was starting
             process.kill()
         return process
 
-    def dismiss(self) -> None:
-        """Ends them all, at once."""
-        self._is_dismissed = True
+    def kill(self) -> None:
+        """Ends them all at once, whatever they are at."""
+        self._is_killed = True
         for process in self._all:
             process.kill()
+
+    def end(self) -> None:
+        """Ends those that are idle, which all are when nobody asks any more, and waits for them."""
         for process in self._all:
+            for pipe in (process.stdin, process.stdout):
+                assert pipe is not None
+                with suppress(OSError):  # of a process that is gone
+                    pipe.close()
             process.wait()
 
 

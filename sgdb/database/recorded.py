@@ -1,11 +1,11 @@
-"""Recorded games, as somebody needs them who plays them again: the board, and the numbers that were recorded."""
+"""Recorded games as they are needed to play them again: the board, and the numbers that were recorded."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Select, Text, cast, func, select
+from sqlalchemy import Connection, Text, cast, func, literal_column, select
 
 from sgdb.database.models import Bot, Game, GameResult
 from sgdb.database.reading import streamed
@@ -32,21 +32,21 @@ class Recorded(NamedTuple):
     completed: bool
 
 
-_NAME = func.coalesce(GameResult.metadata_["bot_name"].astext, Bot.name)
+# The name of the entry as a literal: for the server, an expression with a parameter is another each time.
+_NAME = func.coalesce(GameResult.metadata_.op("->>")(literal_column("'bot_name'")), Bot.name)
 
 
 def recorded_parts(connection: Connection, set_ids: Collection[int] | None = None) -> list[tuple[Part, int]]:
     """All parts of these sets, or of all, each with its number of results."""
-    query = _of_sets(
+    query = (
         select(Game.benchmark_set_id, Bot.name, _NAME, func.count())
         .select_from(GameResult)
         .join(Game, Game.id == GameResult.game_id)
         .join(Bot, Bot.id == GameResult.bot_id)
         .group_by(Game.benchmark_set_id, Bot.name, _NAME)
-        .order_by(Game.benchmark_set_id, Bot.name.collate("C"), _NAME.collate("C")),
-        set_ids,
+        .order_by(Game.benchmark_set_id, Bot.name.collate("C"), _NAME.collate("C"))
     )
-    return [(Part(*row[:3]), row[3]) for row in connection.execute(query)]
+    return [(Part(*row[:3]), row[3]) for row in connection.execute(_of_sets(query, set_ids))]
 
 
 def recorded_results(
@@ -59,13 +59,13 @@ def recorded_results(
 
     `sample` takes as many of each part, evenly spread over its games, the same ones every time.
     """
-    part = {"partition_by": (Game.benchmark_set_id, GameResult.bot_id, _NAME)}
+    part = (Game.benchmark_set_id, GameResult.bot_id, _NAME)
     numbered = _of_sets(
         select(
             GameResult.id,
             _NAME.label("name"),
-            func.row_number().over(**part, order_by=Game.game_index).label("number"),
-            func.count().over(**part).label("total"),
+            func.row_number().over(partition_by=part, order_by=Game.game_index).label("number"),
+            func.count().over(partition_by=part).label("total"),
         )
         .join(Game, Game.id == GameResult.game_id)
         .join(Bot, Bot.id == GameResult.bot_id)
@@ -88,16 +88,14 @@ def recorded_results(
         .join(GameResult, GameResult.id == numbered.c.id)
         .join(Game, Game.id == GameResult.game_id)
         .join(Bot, Bot.id == GameResult.bot_id)
-        .order_by(
-            Game.benchmark_set_id, Bot.name.collate("C"), numbered.c.name.collate("C"), Game.game_index
-        )
+        .order_by(Game.benchmark_set_id, Bot.name.collate("C"), numbered.c.name.collate("C"), Game.game_index)
     )
     if sample is not None:  # a row is taken where the share of those taken reaches the next whole number
         number, total = numbered.c.number, numbered.c.total
-        query = query.where(number * sample / total > (number - 1) * sample / total)
+        query = query.where(number * sample // total > (number - 1) * sample // total)
     for row in streamed(connection, query):
         yield Recorded(Part(*row[:3]), *row[3:])
 
 
-def _of_sets(query: Select[Any], set_ids: Collection[int] | None) -> Select[Any]:
+def _of_sets(query: Any, set_ids: Collection[int] | None) -> Any:
     return query if set_ids is None else query.where(Game.benchmark_set_id.in_(list(set_ids)))
