@@ -32,8 +32,11 @@ class Recorded(NamedTuple):
     completed: bool
 
 
+_MOST = 2**31 - 1  # what is multiplied with a row's number stays a 64-bit integer
 # The name of the entry as a literal: for the server, an expression with a parameter is another each time.
-_NAME = func.coalesce(GameResult.metadata_.op("->>")(literal_column("'bot_name'")), Bot.name)
+_NAME = func.coalesce(
+    GameResult.metadata_.op("->>", return_type=Text())(literal_column("'bot_name'")), Bot.name
+)
 
 
 def recorded_parts(connection: Connection, set_ids: Collection[int] | None = None) -> list[tuple[Part, int]]:
@@ -91,6 +94,7 @@ def recorded_results(
         .order_by(Game.benchmark_set_id, Bot.name.collate("C"), numbered.c.name.collate("C"), Game.game_index)
     )
     if sample is not None:  # a row is taken where the share of those taken reaches the next whole number
+        sample = min(sample, _MOST)
         number, total = numbered.c.number, numbered.c.total
         query = query.where(number * sample // total > (number - 1) * sample // total)
     for row in streamed(connection, query):

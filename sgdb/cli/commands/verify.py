@@ -86,7 +86,7 @@ def _flat(result: VerifyResult) -> list[dict[str, Any]]:
         for check in result.checks
     ]
     for bot in result.replay.bots if result.replay else ():
-        said = f"{bot.equal} of {bot.replayed} are equal; {bot.not_replayable.total()} cannot be replayed"
+        said = f"{bot.equal} of {bot.replayed} are equal"
         about = nothing | {
             "check": "replay",
             "status": "different" if bot.different else "ok",
