@@ -15,8 +15,8 @@ After a click only those groups are looked for anew that the difference between 
 A group keeps its cells as long as none of them changes its colour and no tile of its colour comes next to
 it, whatever else has moved.
 
-Fields of a multiple of four bits can be read off the hexadecimal digits, which is how a board becomes the
-text that RandomBot's choice depends on.
+Fields of three bits are octal digits, of four bits hexadecimal ones, and of eight bits bytes. This is how a
+board becomes the text that RandomBot's choice depends on.
 """
 
 from __future__ import annotations
@@ -33,26 +33,12 @@ MAX_BITS = 4800
 
 _ONE_HOT = bytes.maketrans(bytes(range(6)), b"01248g")  # digits of base 16 or less, or of base 32
 _ONE_HOT_BYTES = bytes.maketrans(bytes(range(9)), bytes([0, 1, 2, 4, 8, 16, 32, 64, 128]))
-_ROW_TEXTS = 4096
-
-
-class _RowTexts(dict[str, str]):
-    """The text of a row by its hexadecimal digits, found when it is first asked for.
-
-    `names` has the colours as text, by the length of a field's integer in bits.
-    """
-
-    def __init__(self, step: int, names: Sequence[str]) -> None:
-        super().__init__()
-        self._digits = step // 4
-        self._names = names
-
-    def __missing__(self, row: str) -> str:
-        if len(self) >= _ROW_TEXTS:
-            self.clear()
-        fields = [int(row[at : at + self._digits], 16) for at in range(0, len(row), self._digits)]
-        text = self[row] = ", ".join([self._names[field.bit_length()] for field in fields])
-        return text
+# And back; what stands for the field between two rows becomes a blank.
+_COLORS = {
+    3: bytes.maketrans(b"01247", b"0123 "),
+    4: bytes.maketrans(b"01248f", b"01234 "),
+    8: bytes.maketrans(bytes([0, 1, 2, 4, 8, 16, 32, 64, 128, 255]), b"012345678 "),
+}
 
 
 class Shape(NamedTuple):
@@ -67,17 +53,18 @@ class Shape(NamedTuple):
     bit: list[int]  # that bit alone
     near: list[int]  # the same colour in the four neighbours
     guards: int  # the fields before the rows, set
-    texts: _RowTexts  # where fields are readable and colours are called 1, 2, 3, ...
+    template: bytes  # the text of a board: see `_template`
     after: Callable[[int, int, int], tuple[int, int]]  # see `_after`
 
 
 class Start(NamedTuple):
-    """A board as bits: its shape, the bits, how many columns have tiles, and the text of its rows."""
+    """A board as bits: its shape, the bits, how many columns have tiles, and the
+    colours as text by the digits of their fields, where they cannot be told otherwise."""
 
     shape: Shape
     bits: int
     width: int
-    texts: _RowTexts
+    names: dict[str, str]
 
 
 class End(NamedTuple):
@@ -128,9 +115,16 @@ def shape_of(rows: int, cols: int, step: int) -> Shape:
         bit=bit,
         near=near,
         guards=sum(full << pitch * row + step * cols for row in range(rows)),
-        texts=_RowTexts(step, ["0", *(str(color) for color in range(1, step + 1))]),
+        template=_template(rows, cols),
         after=_after(step, pitch, bit, above, feet, right),
     )
+
+
+def _template(rows: int, cols: int) -> bytes:
+    """The text of a board of colours of one digit, stretched so that a field is every third character from
+    the third on: the NULs have to go. The field between two rows is the blank between them."""
+    row = b"0, " * (cols - 1) + b"0],"
+    return b"[[" + (row + b" [\0") * (rows - 1) + row[:-1] + b"]"
 
 
 def _after(
@@ -166,7 +160,7 @@ def _after(
 def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start | None:
     """The settled board as bits, or None where it has no tile or is too large.
 
-    `readable` makes fields that `text_of` can read. Raises ValueError for rows of unequal length.
+    `readable` makes fields that `reader` can read. Raises ValueError for rows of unequal length.
     """
     rows, cols = len(board), len(board[0]) if board else 0
     if not cols or rows * (cols + 1) > MAX_BITS:
@@ -193,13 +187,13 @@ def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start |
     else:
         bits = int.from_bytes(flat.translate(_ONE_HOT_BYTES), "big")
     shape = shape_of(rows, cols, step)
-    return Start(shape, bits, width, shape.texts)
+    return Start(shape, bits, width, {})
 
 
 def _step(colors: int, readable: bool) -> int:
     """How wide fields are for so many colours, up to 8."""
     if readable:
-        return 4 if colors <= 4 else 8
+        return 8 if colors > 4 else max(colors, 3)
     return colors if colors <= 5 else 8
 
 
@@ -207,20 +201,43 @@ def _encode_any(settled: Sequence[Sequence[int]], readable: bool) -> Start | Non
     """Boards of many colours, or of unusual ones."""
     rows, cols = len(settled), len(settled[0])
     colors = sorted({value for row in settled for value in row if value})
-    step = -(-len(colors) // 4) * 4 if readable else len(colors)
+    step = len(colors)
+    if readable:
+        step = -(-step // 4) * 4
     if not step or rows * (cols + 1) * step > MAX_BITS:
         return None
     field = {0: "0" * step} | {color: f"{1 << at:0{step}b}" for at, color in enumerate(colors)}
     text = field[0].join(["".join([field[value] for value in row]) for row in settled])
-    texts = _RowTexts(step, [str(int(color)) for color in (0, *colors)])
-    return Start(shape_of(rows, cols, step), int(text, 2), sum(map(bool, settled[-1])), texts)
+    names = {}
+    if readable:
+        names = {f"{int(field[color], 2):0{step // 4}x}": str(int(color)) for color in field}
+    return Start(shape_of(rows, cols, step), int(text, 2), sum(map(bool, settled[-1])), names)
 
 
-def text_of(start: Start, bits: int) -> str:
-    """The board as Python writes a list of lists, of a board that was encoded as readable."""
-    guard = "f" * (start.shape.step // 4)  # no field of a cell has such digits
-    rows = hex(bits | start.shape.guards).split(guard)
-    return "[[" + "], [".join([start.texts[row] for row in rows[1:]]) + "]]"
+def reader(start: Start) -> Callable[[int], bytes | bytearray]:
+    """A function that writes bits as Python writes a list of lists, for a board encoded as readable."""
+    shape, names = start.shape, start.names
+    rows, cols, step, guards, template = shape.rows, shape.cols, shape.step, shape.guards, shape.template
+    size, colors, digits_of = rows * (cols + 1), _COLORS.get(step, b""), oct if step == 3 else hex
+
+    def by_name(bits: int) -> bytes:
+        width = step // 4
+        digits = f"{bits:0{size * width}x}"
+        cells = [names[digits[at : at + width]] for at in range(0, size * width, width)]
+        lines = [", ".join(cells[at : at + cols]) for at in range(1, size, cols + 1)]
+        return f"[[{'], ['.join(lines)}]]".encode("ascii")
+
+    def by_digit(bits: int) -> bytearray:
+        text = bytearray(template)
+        text[2::3] = digits_of(bits | guards)[3:].encode("ascii").translate(colors)
+        return text.translate(None, b"\0")
+
+    def by_byte(bits: int) -> bytearray:
+        text = bytearray(template)
+        text[2::3] = (bits | guards).to_bytes(size, "big")[1:].translate(colors)
+        return text.translate(None, b"\0")
+
+    return by_name if names else by_byte if step == 8 else by_digit
 
 
 def _groups(rest: int, near: list[int], bit: list[int]) -> list[int]:
@@ -299,11 +316,11 @@ def fewest_singles_and_gaps(start: Start) -> Chooser:
 def chance(start: Start) -> Chooser:
     """What RandomBot clicks. The board has to be readable."""
     after = start.shape.after
-    draw = drawer()
+    text, draw = reader(start), drawer()
 
     def choose(bits: int, width: int, groups: list[int]) -> Choice:
         count = len(groups)
-        group = groups[draw(text_of(start, bits), count) if count > 1 else 0]
+        group = groups[draw(text(bits), count) if count > 1 else 0]
         return group, *after(bits, width, group)
 
     return choose

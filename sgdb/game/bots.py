@@ -80,7 +80,8 @@ class RandomBot:
         found = candidates(board)
         if not found:
             return None
-        return found[drawer()(str([list(map(int, row)) for row in board]), len(found))]
+        text = str([list(map(int, row)) for row in board]).encode("ascii")
+        return found[drawer()(text, len(found))]
 
 
 class _Streams(threading.local):
@@ -95,13 +96,13 @@ class _Streams(threading.local):
 _streams = _Streams()
 
 
-def drawer() -> Callable[[str, int], int]:
+def drawer() -> Callable[[bytes | bytearray, int], int]:
     """A function for this thread that takes a board's text and a count, and gives a number below the count:
     the index that `random.Random.choice` takes, seeded by the text."""
     seed, bits, md5 = _streams.seed, _streams.bits, hashlib.md5
 
-    def draw(text: str, count: int) -> int:
-        seed(int.from_bytes(md5(text.encode("ascii"), usedforsecurity=False).digest(), "big"))
+    def draw(text: bytes | bytearray, count: int) -> int:
+        seed(int.from_bytes(md5(text, usedforsecurity=False).digest(), "big"))
         # What `choice` does, spelled out so that another Python cannot change a game.
         width = count.bit_length()
         index = bits(width)
