@@ -1,4 +1,5 @@
-"""Which bots can be ranked against each other, and on which boards: only on those that all of them have played.
+"""Which bots can be ranked against each other, and on which boards: only on those that all of them have
+played.
 
 Bots have rarely played the same boards, and one that has played few must not take the boards of all others
 away. So there may be several leagues, and a bot can be in more than one of them.
@@ -45,12 +46,12 @@ def common_boards(coverage: Coverage, bots: set[str] | frozenset[str]) -> dict[G
 def leagues(coverage: Coverage, min_boards: int) -> list[League]:
     """The leagues, those of most configs first, then those of most boards.
 
-    A bot covers the configs of which it has played at least `min_boards`. The bot that covers most, and is in no
-    league yet, founds one on its configs. The others that cover them are asked in turn, those with most boards
-    first: one comes in if the boards that all in the league have played remain at least `min_boards` in every
-    config, and at least half of the founder's. So every bot that covers anything is in a
-    league on all the configs that it covers, and no league is spoilt by a bot that has played little. What comes
-    out does not depend on the order in which bots or boards are known.
+    A bot covers the configs of which it has played at least `min_boards`. The bot that covers most, and is in
+    no league yet, founds one on its configs. The others that cover them are asked in turn, those with most
+    boards first: one comes in if the boards that all in the league have played remain at least `min_boards`
+    in every config, and at least half of the founder's. So every bot that covers anything is in a league on
+    all the configs that it covers, and no league is spoilt by a bot that has played little. What comes out
+    does not depend on the order in which bots or boards are known.
     """
     bots = sorted({bot for groups in coverage.values() for players in groups for bot in players})
     played = {bot: boards_of(coverage, bot) for bot in bots}

@@ -1,8 +1,8 @@
 """What results on the same boards say about two bots, and what those on many boards say about one.
 
 Pure functions of counts: what they are given is never the boards one by one, but each distinct value and how
-often it occurs. So neither the order of boards nor their number matters to memory, and a resample of n boards is
-one draw from a multinomial distribution.
+often it occurs. So neither the order of boards nor their number matters to memory, and a resample of n boards
+is one draw from a multinomial distribution.
 
 A seed gives the same resamples with every version of numpy: `RandomState` promises that its streams never
 change (NEP 19), which its successor does not. Whole numbers are added up as such, so that rounding cannot
@@ -11,12 +11,13 @@ depend on the order.
 Sources:
 
 - B. Efron, R. J. Tibshirani: An Introduction to the Bootstrap, 1993. Chapter 13 has the percentile interval.
-- R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville, M. G. Bellemare: Deep Reinforcement Learning at the Edge
-  of the Statistical Precipice, NeurIPS 2021, arXiv:2108.13264. Section 4 has the stratified bootstrap, the
-  interquartile mean and the probability of improvement.
-- R. A. Fisher: The Design of Experiments, 1935, section 21, and E. J. G. Pitman: Significance Tests Which May Be
-  Applied to Samples From Any Populations, 1937, have the test by changed signs.
-- Q. McNemar: Note on the sampling error of the difference between correlated proportions, Psychometrika 12, 1947.
+- R. Agarwal, M. Schwarzer, P. S. Castro, A. Courville, M. G. Bellemare: Deep Reinforcement Learning at the
+  Edge of the Statistical Precipice, NeurIPS 2021, arXiv:2108.13264. Section 4 has the stratified bootstrap,
+  the interquartile mean and the probability of improvement.
+- R. A. Fisher: The Design of Experiments, 1935, section 21, and E. J. G. Pitman: Significance Tests Which May
+  Be Applied to Samples From Any Populations, 1937, have the test by changed signs.
+- Q. McNemar: Note on the sampling error of the difference between correlated proportions, Psychometrika 12,
+  1947.
 - A. L. Edwards: Note on the "correction for continuity" in testing the significance of the difference between
   correlated proportions, Psychometrika 13, 1948.
 - B. Phipson, G. K. Smyth: Permutation P-values Should Never Be Zero, 2010.
@@ -32,6 +33,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from sgdb.records import Resampling
 
 Numbers = npt.NDArray[Any]
 
@@ -49,15 +52,6 @@ class Interval(NamedTuple):
 
     low: float
     high: float
-
-
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How intervals are found: the part of resamples that they cover, how many are drawn, and from which seed."""
-
-    confidence: float = 0.95
-    resamples: int = 10_000
-    seed: int = 0
 
 
 class Counted(NamedTuple):
@@ -113,13 +107,14 @@ class Paired:
     probability_interval: Interval | None
 
 
-def paired(strata: Sequence[Counted], resampling: Resampling = Resampling()) -> Paired:
-    """What differences on the same boards say; one stratum of whole-number differences for each kind of board.
+def paired(strata: Sequence[Counted], resampling: Resampling) -> Paired:
+    """What differences on the same boards say; one stratum of whole-number differences for each kind of
+    board.
 
-    The mean is over all boards. Its interval is the percentile bootstrap's (Efron and Tibshirani, chapter 13),
-    each stratum resampled for itself and to its own size (Agarwal et al., section 4). The probability that the
-    first is higher is P(X > Y) + P(X = Y) / 2, Agarwal et al.'s probability of improvement; theirs goes over all
-    pairs of runs, here every board is a pair. The p-value is `sign_flip_test`'s.
+    The mean is over all boards. Its interval is the percentile bootstrap's (Efron and Tibshirani, chapter
+    13), each stratum resampled for itself and to its own size (Agarwal et al., section 4). The probability
+    that the first is higher is P(X > Y) + P(X = Y) / 2, Agarwal et al.'s probability of improvement; theirs
+    goes over all pairs of runs, here every board is a pair. The p-value is `sign_flip_test`'s.
 
     Comparing the second with the first gives exactly the mirror image: of the two ways round one is computed,
     and the other is derived from it. Raises ValueError where there is no board.
@@ -215,9 +210,9 @@ def sign_flip_test(differences: Counted) -> tuple[float, bool]:
     """The two-sided p-value of whole-number differences, and whether it is exact.
 
     Fisher's and Pitman's test: if the two bots were interchangeable on every board, each difference might as
-    well have had the other sign. The p-value is the share of all 2^n ways to choose signs whose sum is at least
-    as far from 0 as the one seen. Ties are sums of nothing, and have no say. Where all differences are of one
-    size, as for boards completed or not, this is McNemar's test in its exact, binomial form.
+    well have had the other sign. The p-value is the share of all 2^n ways to choose signs whose sum is at
+    least as far from 0 as the one seen. Ties are sums of nothing, and have no say. Where all differences are
+    of one size, as for boards completed or not, this is McNemar's test in its exact, binomial form.
 
     It is computed exactly, by adding up the distribution of the sum, while that takes no more than
     EXACT_STEPS; beyond, the sum is taken for normal with variance sum(d^2) and a correction for continuity
@@ -297,13 +292,13 @@ class Summary:
     interquartile_interval: Interval | None
 
 
-def summary(strata: Sequence[Counted], resampling: Resampling = Resampling()) -> Summary:
+def summary(strata: Sequence[Counted], resampling: Resampling) -> Summary:
     """Mean and interquartile mean of scores, one stratum for each kind of board, and their intervals.
 
-    Every stratum has the same weight, however many boards it has: Agarwal et al. (section 4) have equally many
-    runs of each task, and where the numbers differ, the large strata would otherwise speak for all. Intervals
-    are the percentile bootstrap's, each stratum resampled for itself and to its own size.
-    Raises ValueError where there is no stratum, or one without a board.
+    Every stratum has the same weight, however many boards it has: Agarwal et al. (section 4) have equally
+    many runs of each task, and where the numbers differ, the large strata would otherwise speak for all.
+    Intervals are the percentile bootstrap's, each stratum resampled for itself and to its own size. Raises
+    ValueError where there is no stratum, or one without a board.
     """
     if not strata or not all(stratum.number for stratum in strata):
         raise ValueError("no scores")
@@ -338,9 +333,9 @@ def summary(strata: Sequence[Counted], resampling: Resampling = Resampling()) ->
 def _means(values: Numbers, weights: Numbers) -> tuple[Numbers, Numbers]:
     """Mean and interquartile mean of ascending values, for each row of weights that add up to 1.
 
-    The latter is 2 times the integral of the quantile function from 1/4 to 3/4. Agarwal et al. drop a quarter of
-    n scores at either end; where that is no whole number, the two scores at the edges here count by the part
-    that lies inside. For n that 4 divides, and equal weights, both are the same.
+    The latter is 2 times the integral of the quantile function from 1/4 to 3/4. Agarwal et al. drop a quarter
+    of n scores at either end; where that is no whole number, the two scores at the edges here count by the
+    part that lies inside. For n that 4 divides, and equal weights, both are the same.
     """
     upper = np.cumsum(weights, axis=1)
     lower = upper - weights

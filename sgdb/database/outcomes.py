@@ -46,12 +46,12 @@ class Played(NamedTuple):
 class Meeting:
     """What two bots have played of one config, and their outcomes on the boards that both have played.
 
-    By metric, `differences` tells on how many boards each difference (first minus second) was seen, and `sums`
-    are the two bots' own sums.
+    By metric, `differences` tells on how many boards each difference (first minus second) was seen, and
+    `sums` are the two bots' own sums.
     """
 
-    first: Played = Played()
-    second: Played = Played()
+    first: Played = field(default_factory=Played)
+    second: Played = field(default_factory=Played)
     common: int = 0
     differences: dict[str, dict[int, int]] = field(default_factory=lambda: {name: {} for name in METRICS})
     sums: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -63,6 +63,13 @@ class Scores(NamedTuple):
 
     completed: int
     tiles_cleared: Mapping[int, int]
+
+
+def players(connection: Connection) -> dict[str, int]:
+    """The ids of all bots that have results, by name."""
+    has_results = select(GameResult.id).where(GameResult.bot_id == Bot.id).exists()
+    rows = connection.execute(select(Bot.name, Bot.id).where(has_results))
+    return {row.name: row.id for row in rows}
 
 
 def meetings(
@@ -129,8 +136,8 @@ def meetings(
 
 
 def _pairs(played: CTE, first: int, second: int) -> Any:
-    """One row a board that either bot has played: each one's numbers, their differences (NULL where one bot has
-    not played it), how many results each has, and whether these differ."""
+    """One row a board that either bot has played: each one's numbers, their differences (NULL where one bot
+    has not played it), how many results each has, and whether these differ."""
     numbers = _numbers()
     columns: list[Any] = []
     for side, bot_id in (("first", first), ("second", second)):
