@@ -40,8 +40,8 @@ Numbers = npt.NDArray[Any]
 
 EXACT_STEPS = 200_000_000
 """Additions that the exact test may take; about a quarter of a second."""
-EXACT_SPARSE_STEPS = 20_000_000
-"""The same where sums lie far apart and have to be sorted."""
+EXACT_SUMS = 1_000_000
+"""Distinct sums that the exact test may hold where they lie too far apart for an array of all."""
 _CELLS = 2_000_000  # numbers of a block of resamples: 16 MB
 # The smallest p-value. The true one is never 0, whatever a float makes of it.
 SMALLEST_P = sys.float_info.min
@@ -214,8 +214,8 @@ def sign_flip_test(differences: Counted) -> tuple[float, bool]:
     least as far from 0 as the one seen. Ties are sums of nothing, and have no say. Where all differences are
     of one size, as for boards completed or not, this is McNemar's test in its exact, binomial form.
 
-    It is computed exactly, by adding up the distribution of the sum, while that takes no more than
-    EXACT_STEPS; beyond, the sum is taken for normal with variance sum(d^2) and a correction for continuity
+    It is computed exactly, by adding up the distribution of the sum, while that stays within EXACT_STEPS or
+    EXACT_SUMS; beyond, the sum is taken for normal with variance sum(d^2) and a correction for continuity
     (Edwards), which is then as good as exact but far out in the tails. Never 0 (Phipson and Smyth): what a
     float cannot hold is given as SMALLEST_P.
     """
@@ -238,7 +238,7 @@ def sign_flip_test(differences: Counted) -> tuple[float, bool]:
     least = (largest + distance) // 2
     if number * (largest + 1) <= EXACT_STEPS:
         return _probability(2 * _tail_dense(sizes, counts, largest, least)), True
-    if number * math.prod(count + 1 for count in counts) <= EXACT_SPARSE_STEPS:
+    if math.fsum(math.log(count + 1) for count in counts) <= math.log(EXACT_SUMS):
         return _probability(2 * _tail_sparse(sizes, counts, least)), True
     variance = math.fsum(float(size) ** 2 * count for size, count in zip(sizes, counts, strict=True))
     return _probability(math.erfc((distance - 1) / math.sqrt(2 * variance))), False
@@ -272,13 +272,18 @@ def _tail_dense(sizes: Sequence[int], counts: Sequence[int], largest: int, least
 
 
 def _tail_sparse(sizes: Sequence[int], counts: Sequence[int], least: int) -> float:
-    """The same for few sums that lie far apart."""
+    """The same for few sums that lie far apart: each with its chance."""
+    from scipy.special import gammaln
+
     sums, chances = np.zeros(1, np.int64), np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
-        for _ in range(count):
-            both = np.concatenate([sums, sums + size])
-            sums, places = np.unique(both, return_inverse=True)
-            chances = np.bincount(places, np.concatenate([chances, chances]) / 2)
+        chosen = np.arange(count + 1)
+        binomial = np.exp(
+            gammaln(count + 1) - gammaln(chosen + 1) - gammaln(count - chosen + 1) - count * math.log(2)
+        )
+        every = (sums[:, np.newaxis] + size * chosen).ravel()
+        sums, places = np.unique(every, return_inverse=True)
+        chances = np.bincount(places, np.outer(chances, binomial).ravel())
     return float(chances[sums >= least].sum())
 
 
