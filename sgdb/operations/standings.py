@@ -132,7 +132,7 @@ def _never_met(options: CompareOptions, meetings: Mapping[GameConfig, Meeting]) 
         where = f" of {options.config}"
     has = [
         f"{name!a} has played "
-        + (_listed({config: getattr(meeting, side).boards for config, meeting in meetings.items()}) or "none")
+        + (listed({config: getattr(meeting, side).boards for config, meeting in meetings.items()}) or "none")
         for name, side in ((options.bot_a, "first"), (options.bot_b, "second"))
     ]
     return NotFoundError(
@@ -141,18 +141,21 @@ def _never_met(options: CompareOptions, meetings: Mapping[GameConfig, Meeting]) 
     )
 
 
-def _listed(boards: Mapping[GameConfig, int]) -> str:
-    """Such as "50 boards of 5x5x3 and 1 board of 8x8x4"; empty where there are none."""
-    return " and ".join(
+def listed(boards: Mapping[GameConfig, int]) -> str:
+    """Such as "50 boards of 5x5x3, 7 boards of 4x6x4 and 1 board of 8x8x4"; empty where there are none."""
+    parts = [
         f"{number:,} board{'s' * (number != 1)} of {config}" for config, number in boards.items() if number
-    )
+    ]
+    return " and ".join(filter(None, (", ".join(parts[:-1]), *parts[-1:])))
 
 
 def _coverage(options: CompareOptions, meetings: Mapping[GameConfig, Meeting]) -> Iterable[dict[str, Any]]:
     for name, side in ((options.bot_a, "first"), (options.bot_b, "second")):
         for config, meeting in meetings.items():
             played: Played = getattr(meeting, side)
-            yield {"bot": name, **asdict(config), "common": meeting.common, **played._asdict()}
+            counted = {"boards": played.boards, "common": meeting.common}
+            counted |= {"results": played.results, "inconsistent": played.inconsistent}
+            yield {"bot": name, **asdict(config), **counted}
 
 
 def _compared(
@@ -308,7 +311,8 @@ def _standings(
     lacking = {}
     for bot in others:
         common = common_boards(coverage, {*league.bots, bot})
-        lacking[bot] = {config: number - common.get(config, 0) for config, number in league.boards.items()}
+        lacks = {config: number - common.get(config, 0) for config, number in league.boards.items()}
+        lacking[bot] = {config: number for config, number in lacks.items() if number}
     return Standings(league.boards, rows, lacking)
 
 

@@ -169,14 +169,19 @@ def leaderboard(
         fields = ("league", "configs", "boards", *operations.STANDING_FIELDS)
         current.output.data(format, fields, _flat(result), result.to_json())
     for name, boards in result.in_none.items():
-        current.output.message(f"in no league: {name} has played {_listed(boards)} (see --min-boards)")
+        current.output.message(
+            f"in no league: {name} has played {operations.listed(boards)} (see --min-boards)"
+        )
     if not result.leagues and not result.in_none:
         current.output.message("no results of that kind" if config else "no results yet")
 
 
 def _show_league(league: Standings, output: Output) -> None:
-    many = f"all {len(league.rows)} bots have played" if len(league.rows) > 1 else "only one bot has played"
-    output.text(f"{_listed(league.boards)} that {many}")
+    from sgdb.operations.standings import listed
+
+    number = len(league.rows)
+    who = {1: "only one bot has", 2: "both bots have"}.get(number, f"all {number} bots have")
+    output.text(f"{listed(league.boards)} that {who} played")
     columns = ("rank", "bot", "boards played", "completed", "tiles", "tiles, middle half")
     rows = [
         {
@@ -198,11 +203,7 @@ def _show_league(league: Standings, output: Output) -> None:
         if at == _SHOWN:
             output.message(f"... and {len(league.lacking) - _SHOWN} more bots; --format json names all")
             break
-        output.message(f"not ranked here: {name} has not played {_listed(lacks)}")
-
-
-def _listed(boards: Mapping[GameConfig, int]) -> str:
-    return " and ".join(f"{_boards(number)} of {config}" for config, number in boards.items() if number)
+        output.message(f"not ranked here: {name} has not played {listed(lacks)}")
 
 
 def _flat(result: LeaderboardResult) -> list[dict[str, Any]]:
