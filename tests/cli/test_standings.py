@@ -81,6 +81,8 @@ def test_a_leaderboard_for_people_and_for_scripts(sgdb_process: Process) -> None
         *[("1", "2x2x3 5x5x3", "41")] * 2,
         *[("2", "2x2x3", "1")] * 3,
     ]
+    none = sgdb_process("query", "leaderboard", "--config", "9x9x9")
+    assert (none.returncode, none.stdout, none.stderr) == (0, "", "no results on boards of 9x9x9\n")
     one = sgdb_process("query", "leaderboard", *FEW, "--bot", "A", "--config", "5x5x3").stdout
     assert one.startswith("50 boards of 5x5x3 that only one bot has played\n")
 
