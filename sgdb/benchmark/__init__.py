@@ -1,0 +1,1 @@
+"""Playing benchmark sets, and what their results say."""
