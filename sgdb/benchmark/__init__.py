@@ -1,1 +1,1 @@
-"""Bots on the games of benchmark sets."""
+"""Playing benchmark sets, and what their results say."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sgdb.benchmark.judging import play_batch
-from sgdb.benchmark.workers import serve
+from sgdb.benchmark.crew import serve
 
 if __name__ == "__main__":
     serve(play_batch)

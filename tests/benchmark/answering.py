@@ -7,7 +7,7 @@ import signal
 import time
 from typing import Any
 
-from sgdb.benchmark.workers import serve
+from sgdb.benchmark.crew import serve
 
 
 def answer(question: Any) -> Any:

@@ -10,7 +10,7 @@ import sys
 import psutil
 import pytest
 
-from sgdb.benchmark.workers import answers
+from sgdb.benchmark.crew import answers
 from sgdb.errors import EnvironmentFaultError, InternalError
 from tests.steps import until
 
@@ -72,7 +72,7 @@ def test_a_process_that_does_not_answer_is_an_error(question: str, error: type[E
 def test_nothing_is_left_of_one_who_is_killed() -> None:
     """A process whose asker is gone ends by itself."""
     program = (
-        f"from sgdb.benchmark.workers import answers; import time; found = answers({MODULE!r}, "
+        f"from sgdb.benchmark.crew import answers; import time; found = answers({MODULE!r}, "
         "['who'] * 99, lambda question: question, 2); print(next(found)[1], flush=True); time.sleep(600)"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
