@@ -27,8 +27,8 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from sgdb.benchmark.judging import KNOWN_LIMITS, Judgement, play_batch
 from sgdb.benchmark.crew import answers
+from sgdb.benchmark.judging import KNOWN_LIMITS, Judgement, play_batch
 from sgdb.database.engine import lift_timeouts
 from sgdb.database.recorded import Part, Recorded, recorded_parts, recorded_results
 from sgdb.database.sets import describe_bot

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sgdb.benchmark.judging import play_batch
 from sgdb.benchmark.crew import serve
+from sgdb.benchmark.judging import play_batch
 
 if __name__ == "__main__":
     serve(play_batch)

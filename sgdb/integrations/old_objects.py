@@ -96,6 +96,8 @@ class OldObjects:
         missing = [name for name in _DATA_FIELDS if not hasattr(data, name)]
         if missing:
             raise UsageError(f"a {type(data).__name__} is no BenchmarkData: it has no {', '.join(missing)}")
+        if not isinstance(data.results, Mapping) or not isinstance(data.games, Iterable):
+            raise UsageError("benchmark data have a list of games, and results by the bot's name")
         shape = _shape(data.config)
         rows = {bot: list(rows or ()) for bot, rows in data.results.items()}
         games = list(data.games)
@@ -210,6 +212,14 @@ def _game(game: Any, shape: GameConfig) -> GameSnapshot:
     if extra := _extra(found, GAME_FIELDS, where):
         metadata["attributes"] = extra
     return GameSnapshot(found["game_id"], board, found["seed"], metadata or None)
+
+
+def plain_result(row: Any) -> BotPerformance | None:
+    """A result's own fields, not checked; None where it lacks one."""
+    try:
+        return BotPerformance(*(getattr(row, name) for name in RESULT_FIELDS))
+    except AttributeError:
+        return None
 
 
 def _result(bot: str, row: Any) -> BotPerformance:

@@ -28,7 +28,7 @@ from sgdb.errors import (
     NotFoundError,
     UsageError,
 )
-from sgdb.integrations.old_objects import OldObjects
+from sgdb.integrations.old_objects import OldObjects, plain_result
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import LegacyFile
 from sgdb.records import BotPerformance, GameConfig
@@ -109,7 +109,8 @@ class DatabaseBenchmarkRepository:
     def validate_results(self, bot_name: str, results: Sequence[Any] | None) -> int:
         """How many results from the beginning are games 0, 1, 2, ... of this bot with possible values."""
         for expected, row in enumerate(results or ()):
-            if getattr(row, "game_id", None) != expected or not is_sound(bot_name, row):
+            found = plain_result(row)
+            if found is None or found.game_id != expected or not is_sound(bot_name, found):
                 return expected
         return len(results or ())
 

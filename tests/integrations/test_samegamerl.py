@@ -40,7 +40,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "benchmarks" / "benchmark_3_4_3_42.pkl"
 
 
-@pytest.fixture(params=["database", "dual", "dual by path"])
+@pytest.fixture(params=["database", "dual"])
 def open_repository(
     request: pytest.FixtureRequest, settings: Settings, old: SimpleNamespace, path: Path
 ) -> Open:
@@ -50,8 +50,6 @@ def open_repository(
         config = old.GameConfig(3, 4, 3)
         if request.param == "database":
             return DatabaseBenchmarkRepository(config, 42, settings=settings)
-        if request.param == "dual":
-            return DualBenchmarkRepository(config, 42, path, settings=settings)
         return DualBenchmarkRepository(path, settings=settings)
 
     return opened
@@ -218,12 +216,15 @@ def test_attributes_of_a_later_version_stay(open_repository: Open, old: SimpleNa
     data.games[1].tags = ["a", (1, 2.5)]
     data.games[2].board = tuple(map(tuple, data.games[2].board))
     data.results["A"][3].seconds = float("inf")
+    data.results["B"][0].metadata = {"x": {"$tuple": 1}}
     data.results["A"][0].bot_name = "another name"
     open_repository().save_data(data)
     loaded = open_repository().load_data()
+    assert open_repository().validate_results("B", loaded.results["B"]) == 4
     assert loaded == data
     assert loaded.games[1].tags == ["a", (1, 2.5)]
     assert loaded.results["A"][3].seconds == float("inf")
+    assert loaded.results["B"][0].metadata == {"x": {"$tuple": 1}}
     open_repository().save_data(loaded)
 
 
@@ -317,7 +318,8 @@ def test_the_call_itself_may_be_wrong(old: SimpleNamespace, settings: Settings, 
         with pytest.raises(UsageError):
             make()
     repository = DatabaseBenchmarkRepository(config, 42, settings=settings)
-    for data in (whole(old, base_seed=7), SimpleNamespace(games=[]), None):
+    unlike = SimpleNamespace(games=None, results={}, config=config, num_games=1, base_seed=42)
+    for data in (whole(old, base_seed=7), SimpleNamespace(games=[]), unlike, None):
         with pytest.raises(UsageError):
             repository.save_data(data)
 
