@@ -28,8 +28,8 @@ from typing import NamedTuple
 from sgdb.game.bots import drawer
 from sgdb.game.rules import settle
 
-MAX_BITS = 4800
-"""Wider boards are refused, because tables grow with the square: 20x20 cells of 11 colours still fit."""
+MAX_BITS = 5100
+"""Wider boards are refused, because tables grow with the square: 20x20 cells of 12 colours still fit."""
 
 _ONE_HOT = bytes.maketrans(bytes(range(6)), b"01248g")  # digits of base 16 or less, or of base 32
 _ONE_HOT_BYTES = bytes.maketrans(bytes(range(9)), bytes([0, 1, 2, 4, 8, 16, 32, 64, 128]))
@@ -58,8 +58,8 @@ class Shape(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A board as bits: its shape, the bits, how many columns have tiles, and the
-    colours as text by the digits of their fields, where they cannot be told otherwise."""
+    """A board as bits: its shape, the bits, how many columns have tiles, and the colours as text by the
+    hexadecimal digits of their fields, where `reader` cannot tell otherwise."""
 
     shape: Shape
     bits: int
@@ -162,11 +162,12 @@ def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start |
 
     `readable` makes fields that `reader` can read. Raises ValueError for rows of unequal length.
     """
-    rows, cols = len(board), len(board[0]) if board else 0
+    rows = len(board)
+    cols = len(board[0]) if rows else 0
     if not cols or rows * (cols + 1) > MAX_BITS:
         return None
     try:
-        flat = b"\0".join([bytes([*row]) for row in board])
+        flat = b"\0".join([bytes(row if type(row) is list else [*row]) for row in board])
     except ValueError:  # a colour that is no byte
         return _encode_any(settle(board), readable)
     width = cols
@@ -186,8 +187,7 @@ def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start |
         bits = int(flat.translate(_ONE_HOT), 1 << step)
     else:
         bits = int.from_bytes(flat.translate(_ONE_HOT_BYTES), "big")
-    shape = shape_of(rows, cols, step)
-    return Start(shape, bits, width, {})
+    return Start(shape_of(rows, cols, step), bits, width, {})
 
 
 def _step(colors: int, readable: bool) -> int:
@@ -249,11 +249,10 @@ def _groups(rest: int, near: list[int], bit: list[int]) -> list[int]:
         left = rest ^ edge ^ bit[first]
         while edge:
             at = edge.bit_length()
+            edge ^= bit[at]
             if more := near[at] & left:
                 left ^= more
-                edge ^= bit[at] ^ more
-            else:
-                edge ^= bit[at]
+                edge ^= more
         found.append(rest ^ left)
         rest = left
     return found
@@ -281,7 +280,8 @@ def largest_group(start: Start) -> Chooser:
 
     def choose(bits: int, width: int, groups: list[int]) -> Choice:
         group = max(groups, key=int.bit_count)
-        return group, *after(bits, width, group)
+        then, standing = after(bits, width, group)
+        return group, then, standing
 
     return choose
 
@@ -321,7 +321,8 @@ def chance(start: Start) -> Chooser:
     def choose(bits: int, width: int, groups: list[int]) -> Choice:
         count = len(groups)
         group = groups[draw(text(bits), count) if count > 1 else 0]
-        return group, *after(bits, width, group)
+        then, standing = after(bits, width, group)
+        return group, then, standing
 
     return choose
 

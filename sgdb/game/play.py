@@ -71,7 +71,7 @@ def _play_plainly(
     board: Sequence[Sequence[int]], bot: Bot, move_limit: int, moves: list[tuple[int, int]] | None
 ) -> Outcome:
     """`play` for any bot, and for boards that are too large for bits."""
-    current = settle(board)
+    current = settle([[*map(int, row)] for row in board])
     before = left = tiles(current)
     made = 0
     while left and made < move_limit:
