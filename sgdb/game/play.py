@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Callable, Mapping, Sequence, Set
-from typing import Any, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from sgdb.errors import BotError
 from sgdb.game import bitboards
 from sgdb.game.bots import Bot, GreedySinglesBot, LargestGroupBot, RandomBot
-from sgdb.game.rules import Board, click, settle, singles, tiles
+from sgdb.game.rules import Board, cell_of, click, settle, singles, tiles
 
 MOVE_LIMIT = 100
 """The limit of the newer recorded files."""
@@ -71,41 +71,22 @@ def _play_plainly(
     board: Sequence[Sequence[int]], bot: Bot, move_limit: int, moves: list[tuple[int, int]] | None
 ) -> Outcome:
     """`play` for any bot, and for boards that are too large for bits."""
-    current = settle([[*map(int, row)] for row in board])
+    current = settle([[*map(operator.index, row)] for row in board])
     before = left = tiles(current)
     made = 0
     while left and made < move_limit:
         answer = bot.select_action([list(row) for row in current])
         if answer is None:
             break
-        move = _cell(answer, current, bot)
+        move = cell_of(answer, current)
+        if move is None:
+            raise _nonsense(answer, current, bot)
         current = click(current, *move)
         left = tiles(current)
         made += 1
         if moves is not None:
             moves.append(move)
     return Outcome(before - left, singles(current), made, not left)
-
-
-def _cell(answer: object, board: Board, bot: Bot) -> tuple[int, int]:
-    """The bot's answer as a cell of the board. Raises BotError."""
-    pair = _integers(answer)
-    if pair is None or not (0 <= pair[0] < len(board) and 0 <= pair[1] < len(board[0])):
-        raise _nonsense(answer, board, bot)
-    return pair
-
-
-def _integers(answer: Any) -> tuple[int, int] | None:
-    """Two integers of any integral type, in anything that has an order; else None."""
-    if isinstance(answer, (str, bytes, bytearray, Mapping, Set)):
-        return None
-    try:
-        row, col = answer
-        if isinstance(row, bool) or isinstance(col, bool):
-            return None
-        return operator.index(row), operator.index(col)
-    except (TypeError, ValueError):
-        return None
 
 
 def _nonsense(answer: object, board: Board, bot: Bot) -> BotError:

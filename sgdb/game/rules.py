@@ -11,7 +11,10 @@ built-in bots are played on bits, in `bitboards`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import operator
+import reprlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any
 
 from sgdb.errors import ValueRefusedError
 
@@ -91,20 +94,39 @@ def singles(board: Sequence[Sequence[int]], *, count_empty: bool = True) -> int:
     )
 
 
-def replay_moves(board: Sequence[Sequence[int]], moves: Iterable[Sequence[int]]) -> Iterator[Board]:
+def cell_of(value: Any, board: Sequence[Sequence[int]]) -> tuple[int, int] | None:
+    """`value` as a cell of the board, or None where it is none.
+
+    A cell is two integers of any integral type, in anything that has an order; True is no integer.
+    """
+    if isinstance(value, (str, bytes, bytearray, Mapping, Set)):
+        return None
+    try:
+        row, col = value
+        if isinstance(row, bool) or isinstance(col, bool):
+            return None
+        row, col = operator.index(row), operator.index(col)
+    except (TypeError, ValueError):
+        return None
+    return (row, col) if 0 <= row < len(board) and 0 <= col < len(board[row]) else None
+
+
+def replay_moves(board: Sequence[Sequence[int]], moves: Iterable[object]) -> Iterator[Board]:
     """Plays a recorded move sequence back: the settled board, and then the board after each click.
 
-    Every board is the caller's own. Raises ValueRefusedError at a move that is no (row, col) on the board.
+    Every board is the caller's own. Raises ValueRefusedError at a move that is no cell of the board.
     """
     current = settle(board)
     height, width = len(current), len(current[0]) if current else 0
     yield [list(row) for row in current]
     for number, move in enumerate(moves):
-        if len(move) != 2 or not (0 <= move[0] < height and 0 <= move[1] < width):
+        cell = cell_of(move, current)
+        if cell is None:
             raise ValueRefusedError(
-                f"move {number} of the sequence, {tuple(move)}, is not on a board of {height}x{width} cells"
+                f"move {number} of the sequence, {reprlib.repr(move)}, "
+                f"is no cell of a board of {height}x{width} cells"
             )
-        current = click(current, move[0], move[1])
+        current = click(current, *cell)
         yield [list(row) for row in current]
 
 

@@ -328,6 +328,13 @@ def test_a_board_may_be_any_sequence_of_rows(colors: tuple[int, ...]) -> None:
             assert play([[_Integral(value) for value in row] for row in board], bot) == expected  # type: ignore[misc]
 
 
+def test_colours_are_integers() -> None:
+    """Nothing is rounded, whoever plays."""
+    for bot in (LargestGroupBot(), _Answer(None)):
+        with pytest.raises(TypeError):
+            play([[1.5, 1.5]], bot)  # type: ignore[list-item]
+
+
 def test_random_games_in_threads_are_those_of_one_thread() -> None:
     """The stream that draws is a thread's own."""
     shape = GameConfig(6, 6, 4)

@@ -97,13 +97,15 @@ def test_moves_are_played_back() -> None:
     ]
 
 
-@pytest.mark.parametrize("move", [(2, 0), (0, 2), (-1, 0), (0,), (0, 0, 0)])
-def test_a_move_that_is_not_on_the_board_is_named(move: tuple[int, ...]) -> None:
+@pytest.mark.parametrize(
+    "move", [(2, 0), (0, 2), (-1, 0), (0,), (0, 0, 0), None, 1, [0, 0.5], ["0", "1"], "01"]
+)
+def test_a_move_that_is_no_cell_is_named(move: object) -> None:
     """A recorded sequence is input like any other."""
     boards = replay_moves([[1, 1], [2, 2]], [(0, 0), move])
     assert next(boards) == [[1, 1], [2, 2]]
     assert next(boards) == [[0, 0], [2, 2]]
     with pytest.raises(
-        ValueRefusedError, match=r"move 1 of the sequence, \(.*\), is not on a board of 2x2 cells"
+        ValueRefusedError, match=r"move 1 of the sequence, .*, is no cell of a board of 2x2 cells"
     ):
         next(boards)
