@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from sgdb.benchmark.named_bots import BotSource, open_bot
 from sgdb.benchmark.reports import Failed, Moves, Played, Report, Task, Terms, reason_of
@@ -28,7 +28,7 @@ class InProcess(Strategy):
         games: Iterable[Task],
         terms: Terms,
         keeper: Keeper | None = None,  # noqa: ARG002 - the caller is here, too
-    ) -> Iterator[Report]:
+    ) -> Generator[Report, None, None]:
         """See `Strategy`."""
         bot = open_bot(source)
         for task in games:

@@ -78,11 +78,11 @@ def checked_name(bot: Any, called: str) -> str:
         raise BotError(
             f"{called} is no bot: {in_a_line(error)}", hint="a bot has a name and select_action(board)"
         ) from error
-    if not plays or not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME:
+    if not plays or not _is_storable(name):
         raise BotError(
             f"{called} is no bot: its name is {name!a:.80}, and select_action "
             + ("can be called" if plays else "cannot be called"),
-            hint=f"a bot has a name of 1 to {_LONGEST_NAME} characters and select_action(board)",
+            hint=f"a bot has a name of 1 to {_LONGEST_NAME} characters, and select_action(board)",
         )
     if name in BUILT_IN and not _is_one_of_ours(bot):
         raise UsageError(
@@ -90,6 +90,12 @@ def checked_name(bot: Any, called: str) -> str:
             hint="give it a name of its own: results are filed under names",
         )
     return name
+
+
+def _is_storable(name: Any) -> bool:
+    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or "\0" in name:
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
 def _is_one_of_ours(bot: Any) -> bool:

@@ -74,8 +74,8 @@ class Player:
         """Games a second, as last seen."""
 
     def make(self, source: BotSource, time_limit: float | None) -> str:
-        """Has it make a bot; returns the bot's name. Raises what `open_bot` raises, and BotError when that takes
-        longer than `time_limit` seconds (60 at least) or ends the process."""
+        """Has it make a bot; returns the bot's name. Raises what `open_bot` raises, and BotError when that
+        takes longer than `time_limit` seconds (60 at least) or ends the process."""
         self._ask_for(source)
         patience = self._patience(time_limit)
         if not self.connection.poll(patience):

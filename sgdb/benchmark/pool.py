@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from multiprocessing.connection import wait
 
@@ -60,7 +60,7 @@ class ProcessPool(Strategy):
         games: Iterable[Task],
         terms: Terms,
         keeper: Keeper | None = None,  # noqa: ARG002 - the caller is on this machine
-    ) -> Iterator[Report]:
+    ) -> Generator[Report, None, None]:
         """See `Strategy`."""
         round_ = _Round(self, source, terms, games)
         try:

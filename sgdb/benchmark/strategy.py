@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from types import TracebackType
 from typing import Protocol, Self
 
@@ -33,7 +33,7 @@ class Strategy(ABC):
     @abstractmethod
     def play(
         self, source: BotSource, games: Iterable[Task], terms: Terms, keeper: Keeper | None = None
-    ) -> Iterator[Report]:
+    ) -> Generator[Report, None, None]:
         """Plays the games, fetched as they are needed, and reports on each once, in any order.
 
         Who plays far away stores there what it plays, if `keeper` is given, and reports Kept or Failed.
