@@ -8,6 +8,7 @@ otherwise needs another name.
 from __future__ import annotations
 
 import hashlib
+import threading
 from collections.abc import Mapping
 from random import Random
 from types import MappingProxyType
@@ -32,6 +33,7 @@ class Bot(Protocol):
 class LargestGroupBot:
     """Takes the largest group, the first one of several."""
 
+    __slots__ = ()
     name: ClassVar[str] = "LargestGroupBot"
 
     def select_action(self, board: Board) -> tuple[int, int] | None:
@@ -47,6 +49,7 @@ class GreedySinglesBot:
     that played those.
     """
 
+    __slots__ = ("count_empty",)
     name: ClassVar[str] = "GreedySinglesBot"
 
     def __init__(self, *, count_empty: bool = False) -> None:
@@ -69,6 +72,7 @@ class RandomBot:
     played again.
     """
 
+    __slots__ = ()
     name: ClassVar[str] = "RandomBot"
 
     def select_action(self, board: Board) -> tuple[int, int] | None:
@@ -77,10 +81,23 @@ class RandomBot:
         return found[draw(str([list(map(int, row)) for row in board]), len(found))] if found else None
 
 
+class _Streams(threading.local):
+    """A thread's own stream, seeded anew for every draw: making one would take as long again."""
+
+    def __init__(self) -> None:
+        stream = Random(0)  # noqa: S311 - games to repeat, no secrets
+        self.seed = super(Random, stream).seed  # what Random.seed does with an integer
+        self.bits = stream.getrandbits
+
+
+_streams = _Streams()
+
+
 def draw(text: str, count: int) -> int:
     """A number below `count`: the index that `random.Random.choice` takes, seeded by the board's text."""
     digest = hashlib.md5(text.encode("ascii"), usedforsecurity=False).digest()
-    bits = Random(int.from_bytes(digest, "big")).getrandbits  # noqa: S311 - games to repeat, no secrets
+    _streams.seed(int.from_bytes(digest, "big"))
+    bits = _streams.bits
     # What `choice` does, spelled out so that another Python cannot change a game.
     width = count.bit_length()
     index = bits(width)

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sgdb.errors import BotError
-from sgdb.game.bots import Bot
+from sgdb.game import bitboards
+from sgdb.game.bots import Bot, GreedySinglesBot, LargestGroupBot, RandomBot
 from sgdb.game.rules import Board, click, settle, singles, tiles
 
 MOVE_LIMIT = 100
@@ -48,6 +49,28 @@ def play(
     whatever it raises passes through. Raises BotError when it answers neither None nor two integers that
     are a cell of the board.
     """
+    choose = _chooser(bot)
+    start = bitboards.encode(board, readable=choose is bitboards.chance) if choose else None
+    if choose and start:
+        end = bitboards.run(start, choose, move_limit, moves)
+        return Outcome(end.before - end.left, end.singles, end.made, not end.left)
+    return _play_plainly(board, bot, move_limit, moves)
+
+
+def _chooser(bot: Bot) -> bitboards.Chooser | None:
+    """How a built-in bot chooses on bits. A subclass may choose otherwise."""
+    kind = type(bot)
+    if isinstance(bot, GreedySinglesBot) and kind is GreedySinglesBot:
+        return bitboards.fewest_singles_and_gaps if bot.count_empty else bitboards.fewest_singles
+    if kind is LargestGroupBot:
+        return bitboards.largest_group
+    return bitboards.chance if kind is RandomBot else None
+
+
+def _play_plainly(
+    board: Sequence[Sequence[int]], bot: Bot, move_limit: int, moves: list[tuple[int, int]] | None
+) -> Outcome:
+    """`play` for any bot, and for boards that are too large for bits."""
     current = settle(board)
     before = left = tiles(current)
     made = 0

@@ -9,8 +9,10 @@ import hashlib
 import random
 from collections.abc import Callable
 
-Tiles = dict[tuple[int, int], int]
+Cell = tuple[int, int]
+Tiles = dict[Cell, int]
 Rows = list[list[int]]
+Chooser = Callable[[Tiles, int, int], Cell]
 
 
 def tiles_of(rows: Rows) -> Tiles:
@@ -23,15 +25,15 @@ def rows_of(tiles: Tiles, height: int, width: int) -> Rows:
     return [[tiles.get((r, c), 0) for c in range(width)] for r in range(height)]
 
 
-def around(cell: tuple[int, int]) -> list[tuple[int, int]]:
+def around(cell: Cell) -> list[Cell]:
     """The four neighbours, on the board or not."""
     r, c = cell
     return [(r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)]
 
 
-def group(tiles: Tiles, cell: tuple[int, int]) -> set[tuple[int, int]]:
+def group(tiles: Tiles, cell: Cell) -> set[Cell]:
     """The tiles of one colour that hang together with this one."""
-    found: set[tuple[int, int]] = set()
+    found: set[Cell] = set()
     todo = {cell}
     while todo:
         found |= todo
@@ -39,27 +41,33 @@ def group(tiles: Tiles, cell: tuple[int, int]) -> set[tuple[int, int]]:
     return found
 
 
-def candidates(tiles: Tiles) -> list[tuple[int, int]]:
-    """The first cell of each group of two or more, in order."""
-    return [cell for cell in sorted(tiles) if len(group(tiles, cell)) > 1 and cell == min(group(tiles, cell))]
+def groups(tiles: Tiles) -> list[set[Cell]]:
+    """Every group of two or more, in the order of first cells."""
+    left = set(tiles)
+    found = []
+    for cell in sorted(tiles):
+        if cell in left:
+            members = group(tiles, cell)
+            left -= members
+            found.append(members)
+    return [members for members in found if len(members) > 1]
 
 
 def settle(tiles: Tiles, height: int) -> Tiles:
     """Everything fallen down and moved to the left."""
-    columns = sorted({c for _, c in tiles})
     settled = {}
-    for col, old in enumerate(columns):
-        falling = [tiles[r, c] for r, c in sorted(tiles) if c == old]
-        for depth, value in enumerate(reversed(falling)):
+    for col, old in enumerate(sorted({c for _, c in tiles})):
+        column = [tiles[r, old] for r in range(height) if (r, old) in tiles]
+        for depth, value in enumerate(reversed(column)):
             settled[height - 1 - depth, col] = value
     return settled
 
 
-def click(tiles: Tiles, cell: tuple[int, int], height: int) -> Tiles:
+def click(tiles: Tiles, cell: Cell, height: int) -> Tiles:
     """What a click leads to."""
-    if cell not in tiles or len(group(tiles, cell)) < 2:
+    gone = group(tiles, cell) if cell in tiles else set()
+    if len(gone) < 2:
         return dict(tiles)
-    gone = group(tiles, cell)
     return settle({at: value for at, value in tiles.items() if at not in gone}, height)
 
 
@@ -73,37 +81,35 @@ def singles(tiles: Tiles, height: int, width: int, count_empty: bool = True) -> 
     )
 
 
-def largest(tiles: Tiles, height: int, width: int) -> tuple[int, int]:
+def largest(tiles: Tiles, height: int, width: int) -> Cell:
     """What LargestGroupBot takes."""
-    return min(candidates(tiles), key=lambda cell: (-len(group(tiles, cell)), cell))
+    return min(min(members) for members in groups(tiles) if len(members) == max(map(len, groups(tiles))))
 
 
-def greedy(count_empty: bool) -> Callable[[Tiles, int, int], tuple[int, int]]:
+def greedy(count_empty: bool) -> Chooser:
     """What GreedySinglesBot takes."""
 
-    def choose(tiles: Tiles, height: int, width: int) -> tuple[int, int]:
+    def choose(tiles: Tiles, height: int, width: int) -> Cell:
         return min(
-            candidates(tiles),
-            key=lambda cell: (singles(click(tiles, cell, height), height, width, count_empty), cell),
-        )
+            (singles(click(tiles, cell, height), height, width, count_empty), cell)
+            for cell in map(min, groups(tiles))
+        )[1]
 
     return choose
 
 
-def chance(tiles: Tiles, height: int, width: int) -> tuple[int, int]:
+def chance(tiles: Tiles, height: int, width: int) -> Cell:
     """What RandomBot takes."""
     digest = hashlib.md5(str(rows_of(tiles, height, width)).encode()).hexdigest()
-    return random.Random(int(digest, 16)).choice(candidates(tiles))
+    return random.Random(int(digest, 16)).choice([min(members) for members in groups(tiles)])
 
 
-def play(
-    rows: Rows, choose: Callable[[Tiles, int, int], tuple[int, int]], move_limit: int
-) -> tuple[tuple[int, int, int, bool], list[tuple[int, int]]]:
+def play(rows: Rows, choose: Chooser, move_limit: int) -> tuple[tuple[int, int, int, bool], list[Cell]]:
     """The outcome of a whole game, and its moves."""
     height, width = len(rows), len(rows[0])
     tiles = start = settle(tiles_of(rows), height)
-    moves: list[tuple[int, int]] = []
-    while len(moves) < move_limit and candidates(tiles):
+    moves: list[Cell] = []
+    while len(moves) < move_limit and groups(tiles):
         moves.append(choose(tiles, height, width))
         tiles = click(tiles, moves[-1], height)
     return (len(start) - len(tiles), singles(tiles, height, width), len(moves), not tiles), moves
