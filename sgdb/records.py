@@ -220,3 +220,20 @@ class ExportFormat(StrEnum):
 
     PICKLE = "pickle"
     ORIGINAL = "original"
+
+
+class RankBy(StrEnum):
+    """What a leaderboard ranks by: boards completed, or the part of the tiles that was cleared."""
+
+    COMPLETION = "completion"
+    TILES = "tiles"
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How bootstrap intervals are found: the part of the resamples that they cover, how many are drawn, and
+    from which seed."""
+
+    confidence: float = 0.95
+    resamples: int = 10_000
+    seed: int = 0

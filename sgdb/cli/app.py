@@ -18,6 +18,7 @@ from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
+from sgdb.cli.commands.standings import compare, leaderboard
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
@@ -43,6 +44,8 @@ app.command()(status)
 app.command("migrate-pickles")(migrate_pickles)
 app.command()(verify)
 app.command()(rollback)
+query.command()(compare)
+query.command()(leaderboard)
 app.add_typer(query, name="query")
 app.command()(export)
 app.command()(sync)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sgdb.cli.output import Format
+from sgdb.errors import UsageError
+from sgdb.records import GameConfig
 
 FormatOption = Annotated[
     Format, typer.Option("--format", "-f", help="How to print the data.", case_sensitive=False)
@@ -30,3 +33,15 @@ SetOption = Annotated[
 ]
 StartOption = Annotated[int | None, typer.Option(help="First game.", metavar="N", min=0)]
 StopOption = Annotated[int | None, typer.Option(help="First game not taken any more.", metavar="N", min=0)]
+
+
+def parse_config(text: str | None) -> GameConfig | None:
+    """A config written as ROWSxCOLUMNSxCOLOURS."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})[xX](\d{1,9})", text)
+    if found is None:
+        raise UsageError(
+            f"{text!a} is no board config", hint="write it as ROWSxCOLUMNSxCOLOURS, such as 5x7x3"
+        )
+    return GameConfig(*map(int, found.groups()))

@@ -10,15 +10,8 @@ from sqlalchemy import Connection, Double, Integer, Select, Text, cast, func, se
 
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
 from sgdb.database.reading import streamed, within
+from sgdb.database.twins import of_config
 from sgdb.records import GameConfig
-
-
-def _of_config(config: GameConfig) -> Any:
-    return (
-        (GameConfigRow.num_rows == config.num_rows)
-        & (GameConfigRow.num_cols == config.num_cols)
-        & (GameConfigRow.num_colors == config.num_colors)
-    )
 
 
 def bot_performance(
@@ -64,7 +57,7 @@ def bot_performance(
     if set_id is not None:
         query = query.where(BenchmarkSet.id == set_id)
     if config is not None:
-        query = query.where(_of_config(config))
+        query = query.where(of_config(config))
     if base_seed is not None:
         query = query.where(BenchmarkSet.base_seed == base_seed)
     return [dict(row._mapping) for row in connection.execute(query)]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
 from typing import Any, NamedTuple
 from typing import cast as typed
 
@@ -269,6 +270,18 @@ def bots_with_results(connection: Connection, set_id: int) -> list[str]:
         .order_by(Bot.name)
     )
     return list(connection.execute(query).scalars())
+
+
+def unknown_bot(bot: str, names: list[str], where: str = "") -> NotFoundError:
+    """The error to raise for a bot that is none of these; `where` begins with a blank."""
+    near = get_close_matches(bot, names, n=1)
+    known = sorted(set(names))
+    hint = (
+        f"did you mean {near[0]!a}?"
+        if near
+        else f"known bots{where}: " + (", ".join(map(ascii, known[:10])) or "none")
+    )
+    return NotFoundError(f"no results of a bot named {bot!a}{where}", hint=hint)
 
 
 class StoredSet(NamedTuple):

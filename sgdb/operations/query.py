@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from difflib import get_close_matches
 from itertools import chain, islice
 from typing import Any
 
@@ -16,7 +15,7 @@ from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
 from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
 from sgdb.database.provenance import RUNNING
-from sgdb.database.sets import bots_with_results, describe_set, find_bots
+from sgdb.database.sets import bots_with_results, describe_set, find_bots, unknown_bot
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.records import GameConfig
@@ -92,7 +91,7 @@ def bot_performance(
         if options.set_id is not None:
             describe_set(connection, options.set_id)
         if options.bot is not None and not find_bots(connection, [options.bot]):
-            raise _unknown_bot(options.bot, [row["bot"] for row in queries.bot_performance(connection)])
+            raise unknown_bot(options.bot, [row["bot"] for row in queries.bot_performance(connection)])
         rows = queries.bot_performance(
             connection,
             bot=options.bot,
@@ -181,7 +180,7 @@ def results(
             describe_set(connection, options.set_id)
             names = bots_with_results(connection, options.set_id)
             if bot not in names:
-                raise _unknown_bot(bot, names, f" in set {options.set_id}")
+                raise unknown_bot(bot, names, f" in set {options.set_id}")
             yield from queries.results(connection, options.set_id, bot, options.start, options.stop)
 
     _check_range(options)
@@ -216,14 +215,3 @@ def _check_range(options: PartOptions) -> None:
         raise UsageError(
             f"--stop {options.stop} lies before --start {options.start}", hint="games count from 0"
         )
-
-
-def _unknown_bot(bot: str, names: list[str], where: str = "") -> NotFoundError:
-    near = get_close_matches(bot, names, n=1)
-    known = sorted(set(names))
-    hint = (
-        f"did you mean {near[0]!a}?"
-        if near
-        else f"known bots{where}: " + (", ".join(map(ascii, known[:10])) or "none")
-    )
-    return NotFoundError(f"no results of a bot named {bot!a}{where}", hint=hint)

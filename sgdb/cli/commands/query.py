@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any
 
 import typer
 
-from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption
+from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption, parse_config
 from sgdb.cli.output import Format, board_text, near
 from sgdb.cli.session import session
-from sgdb.errors import UsageError
 from sgdb.records import GameConfig
 
 query = typer.Typer(
@@ -33,18 +31,6 @@ _MEANS = {
 
 
 _FIELD_OF_COLUMN = _MEANS | {"set": "benchmark_set_id", "seed": "base_seed"}
-
-
-def parse_config(text: str | None) -> GameConfig | None:
-    """A config written as ROWSxCOLUMNSxCOLOURS."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"(\d{1,9})[xX](\d{1,9})[xX](\d{1,9})", text)
-    if found is None:
-        raise UsageError(
-            f"{text!a} is no board config", hint="write it as ROWSxCOLUMNSxCOLOURS, such as 5x7x3"
-        )
-    return GameConfig(*map(int, found.groups()))
 
 
 @query.command("bot-performance")
