@@ -101,7 +101,12 @@ def _is_storable(name: Any) -> bool:
 def _is_one_of_ours(bot: Any) -> bool:
     """Whether it plays as the built-in bot of its name, not as a variant of it."""
     kind = BUILT_IN.get(bot.name)
-    return type(bot) is kind and getattr(bot, "__dict__", {}) == getattr(kind(), "__dict__", {})
+    return kind is not None and type(bot) is kind and _state(bot) == _state(kind())
+
+
+def _state(bot: Any) -> dict[str, Any]:
+    slots = {name: getattr(bot, name, None) for name in getattr(type(bot), "__slots__", ())}
+    return slots | getattr(bot, "__dict__", {})
 
 
 def _require_built_in(name: str) -> type[Bot]:
