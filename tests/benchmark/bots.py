@@ -1,6 +1,6 @@
 """Bots of users, good and bad: for tests to name, and to copy into a folder as a module of its own.
 
-Most take the first candidate, and misbehave on the boards that `chosen` picks: the same ones in every process.
+Most take the first candidate, and misbehave on the boards that `chosen` picks, everywhere the same.
 Only the standard library is imported at the head, and nothing of the tests.
 """
 
@@ -89,10 +89,10 @@ class Useless(First):
 
 
 class Slow(First):
-    """Takes a while for each game."""
+    """Takes its time."""
 
     def misbehave(self, board):
-        time.sleep(0.1)
+        time.sleep(0.05)
 
 
 class Needy(First):
