@@ -198,6 +198,8 @@ class RayCluster(Strategy):
             reports, seconds = self._result(ref)
         except _LostWorkerError as lost:
             self._last_loss = str(lost)
+            with suppress(Exception):
+                self._ray.kill(worker)  # it may only be out of reach
             yield from batches.give_back(batch, self._last_loss)
             return
         self._ready.append(worker)

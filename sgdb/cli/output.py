@@ -8,8 +8,8 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -164,6 +164,12 @@ class Output:
     def flush(self) -> None:
         """Hands on what has been written, before another process writes to the same terminal."""
         self._stdout.flush()
+
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """While this lasts, what libraries print goes to stderr, not among the data."""
+        with redirect_stdout(self._stderr):
+            yield
 
     def rich(self, renderable: Any) -> None:
         """Something that rich draws, in colour where the terminal has it."""

@@ -110,7 +110,8 @@ def run(
         time_limit=time_limit or None,
     )
     try:
-        result = operations.benchmark(options, current.settings(), current.output.progress())
+        with current.output.undisturbed():
+            result = operations.benchmark(options, current.settings(), current.output.progress())
     except KeyboardInterrupt:
         current.output.message("what was played is saved: the same command goes on from there")
         raise
