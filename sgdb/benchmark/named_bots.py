@@ -89,7 +89,7 @@ def checked_name(bot: Any, called: str) -> str:
             f"{called} calls itself {name}, which is the name of a built-in bot",
             hint="give it a name of its own: results are filed under names",
         )
-    return name
+    return str(name)
 
 
 def _is_storable(name: Any) -> bool:

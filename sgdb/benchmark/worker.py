@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 from sgdb.benchmark.in_process import play_game
-from sgdb.benchmark.named_bots import BotSource, open_bot
+from sgdb.benchmark.named_bots import BotSource, checked_name, open_bot
 from sgdb.benchmark.reports import Failed, Played, Task, Terms, in_a_line
 from sgdb.errors import BotError, NotFoundError, SgdbError, UsageError
 from sgdb.game.bots import Bot
@@ -72,7 +72,7 @@ class _Worker:
         self._bot = None
         try:
             self._bot = open_bot(source)
-            name = self._bot.name
+            name = checked_name(self._bot, str(source))
         except SgdbError as error:
             self._unmade(error)
         else:
