@@ -18,6 +18,7 @@ from sgdb.benchmark.strategy import Keeper, Strategy
 from sgdb.errors import BusyError, EnvironmentFaultError, UsageError
 from sgdb.game.bots import BUILT_IN
 from sgdb.game.play import MOVE_LIMIT, play
+from sgdb.pickles.seeds import LAST_GAME
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import Settings
@@ -67,8 +68,10 @@ class Benchmark:
         strategy: Strategy | None = None,
         move_limit: int = MOVE_LIMIT,
     ) -> None:
-        if type(num_games) is not int or num_games < 1:
-            raise UsageError(f"there is no benchmark of {num_games!a:.40} games", hint="take 1 or more")
+        if type(num_games) is not int or not 1 <= num_games <= LAST_GAME + 1:
+            raise UsageError(
+                f"there is no benchmark of {num_games!a:.40} games", hint=f"take 1 to {LAST_GAME + 1}"
+            )
         if type(move_limit) is not int or move_limit < 0:
             raise UsageError(f"there is no move limit of {move_limit!a:.40}", hint="take 0 or more")
         if isinstance(storage, BenchmarkStorage):

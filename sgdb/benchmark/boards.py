@@ -7,7 +7,7 @@ from itertools import islice
 
 from sgdb.errors import LayoutError, UsageError
 from sgdb.game.boards import board_json, draw_board
-from sgdb.pickles.seeds import LAST_GAME, MAX_BOARD_CELLS, SeedStream
+from sgdb.pickles.seeds import MAX_BOARD_CELLS, SeedStream
 from sgdb.records import BenchmarkData, GameConfig, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
 
@@ -27,9 +27,9 @@ class Boards:
         self._is_drawable = False
 
     def get(self, ids: Sequence[int], *, add: bool) -> Iterator[GameSnapshot]:
-        """The games with these ids, which are sorted. Those that the set lacks are drawn; with `add` they are
-        added to it before they come. Raises LayoutError where the set's own boards do not follow from its
-        base seed, so that nobody knows the others, UsageError for boards that are not to be drawn."""
+        """The games with these ids, sorted, up to LAST_GAME. Those that the set lacks are drawn; with `add`
+        they are added to it before they come. Raises LayoutError where the set's own boards do not follow from
+        its base seed, so that nobody knows the others, UsageError for boards that are not to be drawn."""
         window = _PICKLE_WINDOW if self._storage.kind == "pickle" else _WINDOW
         remaining = iter(ids)
         while wanted := list(islice(remaining, window)):
@@ -48,15 +48,13 @@ class Boards:
         return [found[game_id] for game_id in wanted]
 
     def _drawn(self, game_id: int) -> GameSnapshot:
-        self._require_drawable(game_id)
+        self._require_drawable()
         seed = self._seeds.seed(game_id)
         assert seed is not None
         return GameSnapshot(game_id, board_json(draw_board(self._config, seed)), seed)
 
-    def _require_drawable(self, game_id: int) -> None:
+    def _require_drawable(self) -> None:
         """Proves on every stored game, once, that boards follow from the base seed."""
-        if game_id > LAST_GAME:
-            raise UsageError(f"game {game_id} is beyond {LAST_GAME}, the last one that sgdb draws")
         if self._is_drawable:
             return
         config = self._config

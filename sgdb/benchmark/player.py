@@ -15,7 +15,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import Any
@@ -45,22 +45,23 @@ class Player:
     def __init__(self, path: Sequence[str] = ()) -> None:
         """`path`: folders in which modules are looked for after all others."""
         places = [os.path.abspath(place) for place in dict.fromkeys([*sys.path, *path])]  # noqa: PTH100
-        ours, theirs = Pipe()
         try:
-            self._process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _PROGRAM, json.dumps(places), str(theirs.fileno())],
-                stdin=subprocess.DEVNULL,
-                stdout=_their_output(),  # what a bot prints is no data of ours
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-            )
+            ours, theirs = Pipe()
+            with ExitStack() as stack:
+                stack.callback(ours.close)
+                with theirs:
+                    self._process = subprocess.Popen(
+                        [sys.executable, "-P", "-c", _PROGRAM, json.dumps(places), str(theirs.fileno())],
+                        stdin=subprocess.DEVNULL,
+                        stdout=_their_output(),  # what a bot prints is no data of ours
+                        pass_fds=[theirs.fileno()],
+                        start_new_session=True,
+                    )
+                stack.pop_all()
         except OSError as error:
-            ours.close()
             raise EnvironmentFaultError(
                 f"no further process can be started: {error.strerror or error}", hint="use fewer --jobs"
             ) from error
-        finally:
-            theirs.close()
         self.connection: Connection = ours
         self.pending: deque[Task] = deque()
         """The games that it has been given and has not reported on; it is at the first of them."""
@@ -148,10 +149,10 @@ class Player:
 
     def kill(self) -> None:
         """Ends it, whatever it is doing, with all that the bot has started."""
-        with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.kill()
-        self._process.wait()
+        if self._process.returncode is None:  # until it has been waited for, its number is nobody else's
+            with suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
         self.connection.close()
 
     def _tell(self, *message: Any) -> None:
@@ -168,12 +169,9 @@ class Player:
         return message
 
     def _death(self) -> PlayerFailedError:
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(1)  # the socket closes a little before the end
-        code = self._process.poll()
+        # It has closed its socket, so it is in the middle of its end: a blow changes nothing any more.
         self.kill()
-        if code is None:
-            return PlayerFailedError("the process that played it has closed its connection")
+        code = self._process.returncode
         if code < 0:
             name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
             return PlayerFailedError(f"the process that played it was killed by {name}")

@@ -16,6 +16,7 @@ from sgdb.errors import SgdbError, UsageError
 
 TIME_LIMIT = 60.0
 """Seconds that a bot may take for a game, unless another limit is given."""
+_LONGEST = 1e6  # seconds; operating systems do not wait for as long as one may write
 _FIRST_BATCH = 4
 _LARGEST_BATCH = 500
 _BATCH_SECONDS = 0.25
@@ -39,7 +40,7 @@ class ProcessPool(Strategy):
         if time_limit is not None and not time_limit > 0:
             raise UsageError(f"a time limit of {time_limit:g} seconds leaves no time to play")
         self.jobs = jobs if jobs is not None else _cores()
-        self._time_limit = time_limit
+        self._time_limit = None if time_limit is None else min(time_limit, _LONGEST)
         self._path = path
         self._players: list[Player] = []
 

@@ -15,6 +15,8 @@ from sgdb.errors import UsageError
 if TYPE_CHECKING:
     from sgdb.operations.history import History, Step
 
+_LONGEST_DELAY = 60.0
+
 
 def history(
     context: typer.Context,
@@ -23,7 +25,10 @@ def history(
     bot: Annotated[str, typer.Option(help="The bot's name.", metavar="NAME")],
     play: Annotated[bool, typer.Option("--play", help="Play the moves back, board by board.")] = False,
     delay: Annotated[
-        float, typer.Option(help="Seconds between two boards on a terminal.", metavar="S", min=0, max=60)
+        float,
+        typer.Option(
+            help="Seconds between two boards on a terminal.", metavar="S", min=0, max=_LONGEST_DELAY
+        ),
     ] = 0.5,
     format: FormatOption = Format.TABLE,
 ) -> None:
@@ -36,6 +41,8 @@ def history(
 
     if play and format is not Format.TABLE:
         raise UsageError("--play draws boards, so it takes no --format", hint="leave one of the two out")
+    if not 0 <= delay <= _LONGEST_DELAY:  # not every parser refuses "nan"
+        raise UsageError(f"boards cannot be {delay} seconds apart")
     current = session(context)
     options = operations.HistoryOptions(set_id, game, bot)
     found = operations.history(options, current.settings(), current.output.progress())
