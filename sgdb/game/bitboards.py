@@ -14,6 +14,9 @@ bots' candidates in theirs.
 After a click only those groups are looked for anew that the difference between the two boards touches.
 A group keeps its cells as long as none of them changes its colour and no tile of its colour comes next to
 it, whatever else has moved.
+
+Fields of three bits are octal digits, of four bits hexadecimal ones, and of eight bits bytes. This is how a
+board becomes the text that RandomBot's choice depends on.
 """
 
 from __future__ import annotations
@@ -22,15 +25,20 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from sgdb.game.bots import draw
+from sgdb.game.bots import drawer
 from sgdb.game.rules import settle
 
-MAX_BITS = 4800
-"""Wider boards are refused, because tables grow with the square: 20x20 cells of 11 colours still fit."""
+MAX_BITS = 5100
+"""Wider boards are refused, because tables grow with the square: 20x20 cells of 12 colours still fit."""
 
 _ONE_HOT = bytes.maketrans(bytes(range(6)), b"01248g")  # digits of base 16 or less, or of base 32
 _ONE_HOT_BYTES = bytes.maketrans(bytes(range(9)), bytes([0, 1, 2, 4, 8, 16, 32, 64, 128]))
-_COLOR_DIGITS = bytes.maketrans(bytes([0, 1, 2, 4, 8, 16, 32, 64, 128, 255]), b"012345678f")
+# And back; what stands for the field between two rows becomes a blank.
+_COLORS = {
+    3: bytes.maketrans(b"01247", b"0123 "),
+    4: bytes.maketrans(b"01248f", b"01234 "),
+    8: bytes.maketrans(bytes([0, 1, 2, 4, 8, 16, 32, 64, 128, 255]), b"012345678 "),
+}
 
 
 class Shape(NamedTuple):
@@ -44,13 +52,14 @@ class Shape(NamedTuple):
     cell: list[tuple[int, int]]  # (row, col)
     bit: list[int]  # that bit alone
     near: list[int]  # the same colour in the four neighbours
-    guards: int  # the fields between rows, set
+    guards: int  # the fields before the rows, set
+    template: bytes  # the text of a board: see `_template`
     after: Callable[[int, int, int], tuple[int, int]]  # see `_after`
 
 
 class Start(NamedTuple):
-    """A board as bits: its shape, the bits, how many columns have tiles, and what the colours are called,
-    by field as binary text; empty where fields of 4 or 8 bits say it themselves."""
+    """A board as bits: its shape, the bits, how many columns have tiles, and the colours as text by the
+    hexadecimal digits of their fields, where `reader` cannot tell otherwise."""
 
     shape: Shape
     bits: int
@@ -70,8 +79,8 @@ class End(NamedTuple):
 
 Choice = tuple[int, int, int]
 """The group that is clicked, the bits that this leads to, and how many columns have tiles then."""
-Chooser = Callable[[Start, int, int, list[int]], Choice]
-"""Chooses on a board (start, bits, width, groups) that has groups."""
+Chooser = Callable[[int, int, list[int]], Choice]
+"""Chooses on a board (bits, width, groups) that has groups."""
 
 
 @lru_cache(maxsize=16)
@@ -105,9 +114,17 @@ def shape_of(rows: int, cols: int, step: int) -> Shape:
         cell=cell,
         bit=bit,
         near=near,
-        guards=sum(full << field(row, cols) for row in range(rows - 1)),
+        guards=sum(full << pitch * row + step * cols for row in range(rows)),
+        template=_template(rows, cols),
         after=_after(step, pitch, bit, above, feet, right),
     )
+
+
+def _template(rows: int, cols: int) -> bytes:
+    """The text of a board of colours of one digit, stretched so that a field is every third character from
+    the third on: the NULs have to go. The field between two rows is the blank between them."""
+    row = b"0, " * (cols - 1) + b"0],"
+    return b"[[" + (row + b" [\0") * (rows - 1) + row[:-1] + b"]"
 
 
 def _after(
@@ -143,33 +160,28 @@ def _after(
 def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start | None:
     """The settled board as bits, or None where it has no tile or is too large.
 
-    `readable` takes fields whose colours `text_of` can tell fast. Raises ValueError for rows of unequal
-    length.
+    `readable` makes fields that `reader` can read. Raises ValueError for rows of unequal length.
     """
-    rows, cols = len(board), len(board[0]) if board else 0
+    rows = len(board)
+    cols = len(board[0]) if rows else 0
     if not cols or rows * (cols + 1) > MAX_BITS:
         return None
     try:
-        flat = b"\0".join([bytes([*row]) for row in board])
+        flat = b"\0".join([bytes(row if type(row) is list else [*row]) for row in board])
     except ValueError:  # a colour that is no byte
-        return _encode_any(settle(board))
+        return _encode_any(settle(board), readable)
+    width = cols
     if flat.count(0) != rows - 1:  # more empty cells than the separators
         board = settle(board)
         flat = b"\0".join(map(bytes, board))
         width = sum(map(bool, board[-1]))
     elif len(flat) != rows * (cols + 1) - 1 or any(flat[cols :: cols + 1]):
         raise ValueError("rows of unequal length")
-    else:
-        width = cols
     colors = max(flat)
-    if not colors:
-        return None
-    step = 8
-    if colors <= (4 if readable else 5):
-        step = 4 if readable else colors
     if colors > 8:
-        return _encode_any(board)
-    if rows * (cols + 1) * step > MAX_BITS:
+        return _encode_any(board, readable)
+    step = _step(colors, readable)
+    if not colors or rows * (cols + 1) * step > MAX_BITS:
         return None
     if step < 8:
         bits = int(flat.translate(_ONE_HOT), 1 << step)
@@ -178,34 +190,54 @@ def encode(board: Sequence[Sequence[int]], *, readable: bool = False) -> Start |
     return Start(shape_of(rows, cols, step), bits, width, {})
 
 
-def _encode_any(settled: Sequence[Sequence[int]]) -> Start | None:
+def _step(colors: int, readable: bool) -> int:
+    """How wide fields are for so many colours, up to 8."""
+    if readable:
+        return 8 if colors > 4 else max(colors, 3)
+    return colors if colors <= 5 else 8
+
+
+def _encode_any(settled: Sequence[Sequence[int]], readable: bool) -> Start | None:
     """Boards of many colours, or of unusual ones."""
     rows, cols = len(settled), len(settled[0])
     colors = sorted({value for row in settled for value in row if value})
     step = len(colors)
+    if readable:
+        step = -(-step // 4) * 4
     if not step or rows * (cols + 1) * step > MAX_BITS:
         return None
     field = {0: "0" * step} | {color: f"{1 << at:0{step}b}" for at, color in enumerate(colors)}
     text = field[0].join(["".join([field[value] for value in row]) for row in settled])
-    names = {field[color]: str(int(color)) for color in (0, *colors)}
-    width = sum(map(bool, settled[-1]))
-    return Start(shape_of(rows, cols, step), int(text, 2), width, names)
+    names = {}
+    if readable:
+        names = {f"{int(field[color], 2):0{step // 4}x}": str(int(color)) for color in field}
+    return Start(shape_of(rows, cols, step), int(text, 2), sum(map(bool, settled[-1])), names)
 
 
-def text_of(start: Start, bits: int) -> str:
-    """The board as Python writes a list of lists. Of a board that was encoded as readable."""
-    shape, fields = start.shape, start.shape.rows * (start.shape.cols + 1) - 1
-    if start.names:
-        step, cols = shape.step, shape.cols
-        digits = f"{bits:0{fields * step}b}"
-        names = [start.names[digits[at : at + step]] for at in range(0, fields * step, step)]
-        lines = [", ".join(names[at : at + cols]) for at in range(0, fields, cols + 1)]
-        return "[[" + "], [".join(lines) + "]]"
-    if shape.step == 4:
-        digits = f"{bits | shape.guards:0{fields}x}".replace("4", "3").replace("8", "4")
-    else:
-        digits = (bits | shape.guards).to_bytes(fields, "big").translate(_COLOR_DIGITS).decode("ascii")
-    return "[[" + ", ".join(digits).replace(", f, ", "], [") + "]]"
+def reader(start: Start) -> Callable[[int], bytes | bytearray]:
+    """A function that writes bits as Python writes a list of lists, for a board encoded as readable."""
+    shape, names = start.shape, start.names
+    rows, cols, step, guards, template = shape.rows, shape.cols, shape.step, shape.guards, shape.template
+    size, colors, digits_of = rows * (cols + 1), _COLORS.get(step, b""), oct if step == 3 else hex
+
+    def by_name(bits: int) -> bytes:
+        width = step // 4
+        digits = f"{bits:0{size * width}x}"
+        cells = [names[digits[at : at + width]] for at in range(0, size * width, width)]
+        lines = [", ".join(cells[at : at + cols]) for at in range(1, size, cols + 1)]
+        return f"[[{'], ['.join(lines)}]]".encode("ascii")
+
+    def by_digit(bits: int) -> bytearray:
+        text = bytearray(template)
+        text[2::3] = digits_of(bits | guards)[3:].encode("ascii").translate(colors)
+        return text.translate(None, b"\0")
+
+    def by_byte(bits: int) -> bytearray:
+        text = bytearray(template)
+        text[2::3] = (bits | guards).to_bytes(size, "big")[1:].translate(colors)
+        return text.translate(None, b"\0")
+
+    return by_name if names else by_byte if step == 8 else by_digit
 
 
 def _groups(rest: int, near: list[int], bit: list[int]) -> list[int]:
@@ -217,11 +249,10 @@ def _groups(rest: int, near: list[int], bit: list[int]) -> list[int]:
         left = rest ^ edge ^ bit[first]
         while edge:
             at = edge.bit_length()
+            edge ^= bit[at]
             if more := near[at] & left:
                 left ^= more
-                edge ^= bit[at] ^ more
-            else:
-                edge ^= bit[at]
+                edge ^= more
         found.append(rest ^ left)
         rest = left
     return found
@@ -243,69 +274,89 @@ def _lone_empty(shape: Shape, bits: int) -> int:
     )
 
 
-def largest_group(start: Start, bits: int, width: int, groups: list[int]) -> Choice:
+def largest_group(start: Start) -> Chooser:
     """What LargestGroupBot clicks."""
-    group = max(groups, key=int.bit_count)
-    return group, *start.shape.after(bits, width, group)
+    after = start.shape.after
+
+    def choose(bits: int, width: int, groups: list[int]) -> Choice:
+        group = max(groups, key=int.bit_count)
+        then, standing = after(bits, width, group)
+        return group, then, standing
+
+    return choose
 
 
-def fewest_singles(start: Start, bits: int, width: int, groups: list[int]) -> Choice:
+def fewest_singles(start: Start, *, count_empty: bool = False) -> Chooser:
     """What GreedySinglesBot clicks."""
-    return _fewest(start.shape, bits, width, groups, False)
+    shape = start.shape
+    step, pitch, after = shape.step, shape.pitch, shape.after
+
+    def choose(bits: int, width: int, groups: list[int]) -> Choice:
+        fewest = -1
+        for group in groups:
+            then, standing = after(bits, width, group)
+            paired = then & (then << step | then >> step | then << pitch | then >> pitch)
+            singles = then.bit_count() - paired.bit_count()
+            if count_empty:
+                singles += _lone_empty(shape, then)
+            if singles < fewest or fewest < 0:
+                fewest, choice = singles, (group, then, standing)
+                if not singles:
+                    break
+        return choice
+
+    return choose
 
 
-def fewest_singles_and_gaps(start: Start, bits: int, width: int, groups: list[int]) -> Choice:
+def fewest_singles_and_gaps(start: Start) -> Chooser:
     """What GreedySinglesBot clicked when it counted empty cells."""
-    return _fewest(start.shape, bits, width, groups, True)
+    return fewest_singles(start, count_empty=True)
 
 
-def _fewest(shape: Shape, bits: int, width: int, groups: list[int], count_empty: bool) -> Choice:
-    step, pitch, after_click = shape.step, shape.pitch, shape.after
-    fewest = -1
-    for group in groups:
-        after, standing = after_click(bits, width, group)
-        paired = after & (after << step | after >> step | after << pitch | after >> pitch)
-        singles = after.bit_count() - paired.bit_count()
-        if count_empty:
-            singles += _lone_empty(shape, after)
-        if singles < fewest or fewest < 0:
-            fewest, chosen = singles, (group, after, standing)
-            if not singles:
-                break
-    return chosen
+def chance(start: Start) -> Chooser:
+    """What RandomBot clicks. The board has to be readable."""
+    after = start.shape.after
+    text, draw = reader(start), drawer()
+
+    def choose(bits: int, width: int, groups: list[int]) -> Choice:
+        count = len(groups)
+        group = groups[draw(text(bits), count) if count > 1 else 0]
+        then, standing = after(bits, width, group)
+        return group, then, standing
+
+    return choose
 
 
-def chance(start: Start, bits: int, width: int, groups: list[int]) -> Choice:
-    """What RandomBot clicks."""
-    group = groups[draw(text_of(start, bits), len(groups))] if len(groups) > 1 else groups[0]
-    return group, *start.shape.after(bits, width, group)
-
-
-def run(start: Start, choose: Chooser, move_limit: int, moves: list[tuple[int, int]] | None) -> End:
+def run(
+    start: Start,
+    player: Callable[[Start], Chooser],
+    move_limit: int,
+    moves: list[tuple[int, int]] | None,
+) -> End:
     """Plays a board to the end. `moves`, where given, gets every click appended."""
     shape, bits, width, _ = start
     step, pitch, near, bit = shape.step, shape.pitch, shape.near, shape.bit
+    choose = player(start)
     before = bits.bit_count()
-    groups = _groups(bits & (bits << step | bits >> step | bits << pitch | bits >> pitch), near, bit)
-    made = 0
-    while groups and made < move_limit:
-        group, after, width = choose(start, bits, width, groups)
+    groups: list[int] = []
+    changed = bits
+    made = -1
+    while True:
+        touched = changed | changed << step | changed >> step | changed << pitch | changed >> pitch
+        kept = [group for group in groups if not group & touched]
+        rest = bits ^ sum(kept)
+        if fresh := rest & (rest << step | rest >> step | rest << pitch | rest >> pitch):
+            kept += _groups(fresh, near, bit)
+            kept.sort(reverse=True)
+        groups = kept
         made += 1
+        if not groups or made >= move_limit:
+            break
+        group, after, width = choose(bits, width, groups)
         if moves is not None:
             moves.append(shape.cell[group.bit_length()])
         changed = bits ^ after
-        touched = changed | changed << step | changed >> step | changed << pitch | changed >> pitch
         bits = after
-        kept = []
-        for other in groups:
-            if other & touched:
-                touched |= other
-            else:
-                kept.append(other)
-        fresh = bits & touched
-        fresh &= fresh << step | fresh >> step | fresh << pitch | fresh >> pitch
-        groups = kept + _groups(fresh, near, bit)
-        groups.sort(reverse=True)
     left = bits.bit_count()
     singles = left - sum(map(int.bit_count, groups)) + _lone_empty(shape, bits)
     return End(before, left, singles, made)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
 from typing import ClassVar, Protocol
@@ -78,11 +78,14 @@ class RandomBot:
     def select_action(self, board: Board) -> tuple[int, int] | None:
         """See `Bot`."""
         found = candidates(board)
-        return found[draw(str([list(map(int, row)) for row in board]), len(found))] if found else None
+        if not found:
+            return None
+        text = str([list(map(int, row)) for row in board]).encode("ascii")
+        return found[drawer()(text, len(found))]
 
 
 class _Streams(threading.local):
-    """A thread's own stream, seeded anew for every draw: making one would take as long again."""
+    """A thread's own stream, seeded anew for every draw: making one would take longer."""
 
     def __init__(self) -> None:
         stream = Random(0)  # noqa: S311 - games to repeat, no secrets
@@ -93,17 +96,21 @@ class _Streams(threading.local):
 _streams = _Streams()
 
 
-def draw(text: str, count: int) -> int:
-    """A number below `count`: the index that `random.Random.choice` takes, seeded by the board's text."""
-    digest = hashlib.md5(text.encode("ascii"), usedforsecurity=False).digest()
-    _streams.seed(int.from_bytes(digest, "big"))
-    bits = _streams.bits
-    # What `choice` does, spelled out so that another Python cannot change a game.
-    width = count.bit_length()
-    index = bits(width)
-    while index >= count:
+def drawer() -> Callable[[bytes | bytearray, int], int]:
+    """A function for this thread that takes a board's text and a count, and gives a number below the count:
+    the index that `random.Random.choice` takes, seeded by the text."""
+    seed, bits, md5 = _streams.seed, _streams.bits, hashlib.md5
+
+    def draw(text: bytes | bytearray, count: int) -> int:
+        seed(int.from_bytes(md5(text, usedforsecurity=False).digest(), "big"))
+        # What `choice` does, spelled out so that another Python cannot change a game.
+        width = count.bit_length()
         index = bits(width)
-    return index
+        while index >= count:
+            index = bits(width)
+        return index
+
+    return draw
 
 
 BUILT_IN: Mapping[str, type[Bot]] = MappingProxyType(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import reprlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 from sgdb.errors import BotError
@@ -49,15 +49,15 @@ def play(
     whatever it raises passes through. Raises BotError when it answers neither None nor two integers that
     are a cell of the board.
     """
-    choose = _chooser(bot)
-    start = bitboards.encode(board, readable=choose is bitboards.chance) if choose else None
-    if choose and start:
-        end = bitboards.run(start, choose, move_limit, moves)
+    player = _player(bot)
+    start = bitboards.encode(board, readable=player is bitboards.chance) if player else None
+    if player and start:
+        end = bitboards.run(start, player, move_limit, moves)
         return Outcome(end.before - end.left, end.singles, end.made, not end.left)
     return _play_plainly(board, bot, move_limit, moves)
 
 
-def _chooser(bot: Bot) -> bitboards.Chooser | None:
+def _player(bot: Bot) -> Callable[[bitboards.Start], bitboards.Chooser] | None:
     """How a built-in bot chooses on bits. A subclass may choose otherwise."""
     kind = type(bot)
     if isinstance(bot, GreedySinglesBot) and kind is GreedySinglesBot:
@@ -71,7 +71,7 @@ def _play_plainly(
     board: Sequence[Sequence[int]], bot: Bot, move_limit: int, moves: list[tuple[int, int]] | None
 ) -> Outcome:
     """`play` for any bot, and for boards that are too large for bits."""
-    current = settle(board)
+    current = settle([[*map(int, row)] for row in board])
     before = left = tiles(current)
     made = 0
     while left and made < move_limit:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+from array import array
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -289,6 +290,7 @@ def test_boards_too_large_for_bits_are_played_all_the_same() -> None:
     """The tables would need too much memory; the game is the same."""
     board = [[1 + (row * 7 + col * col) % 5 for col in range(40)] for row in range(40)]
     assert bitboards.encode(board) is None
+    assert bitboards.encode(draw_board(GameConfig(20, 20, 13), 1), readable=True) is not None
     tall = [[1 + (row // 2) % 2] for row in range(5_000)]
     assert bitboards.encode(tall) is None
     moves: list[tuple[int, int]] = []
@@ -303,6 +305,18 @@ def test_rows_of_unequal_length_are_refused(board: Rows) -> None:
     for bot in (*(kind() for kind in BUILT_IN.values()), _Answer(None)):
         with pytest.raises(ValueError):
             play(board, bot)
+
+
+@pytest.mark.parametrize("colors", [(1, 2, 3), (1, 7), (1, 300, -2)], ids=str)
+def test_a_board_may_be_any_sequence_of_rows(colors: tuple[int, ...]) -> None:
+    """Tuples, and integers of other libraries, mean the same board."""
+    board = [[colors[(row + col // 2) % len(colors)] for col in range(5)] for row in range(4)]
+    for bot, _ in PLAYERS:
+        expected = play(board, bot)
+        assert play(tuple(map(tuple, board)), bot) == expected
+        if max(colors) < 256 and min(colors) > 0:
+            assert play([array("q", row) for row in board], bot) == expected
+            assert play([[_Integral(value) for value in row] for row in board], bot) == expected  # type: ignore[misc]
 
 
 def test_random_games_in_threads_are_those_of_one_thread() -> None:

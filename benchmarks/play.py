@@ -1,0 +1,103 @@
+"""How fast the built-in bots play: `python benchmarks/play.py`.
+
+Every line is measured here and now: games a second on one core, side by side with the plain form of the rules
+(`sgdb.game.rules` and the bots' `select_action`), on the same boards, with equal outcomes. The runs of both
+alternate and the best of each counts, so that other work on the machine disturbs both alike.
+
+The system that sgdb replaces cannot be run here. What it did on one core is known for some sizes, on a
+machine that took about 0.1 seconds to unpickle a certain file of 10,000 games and 20,000 results. A file
+like it is made and unpickled here between the runs, and the old figures are scaled by the time that takes.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+import time
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from sgdb.game.boards import draw_board, game_seeds
+from sgdb.game.bots import BUILT_IN, Bot
+from sgdb.game.play import play
+from sgdb.records import GameConfig
+from tests.legacy import benchmark, dump, importable
+
+SECONDS_OF_THE_OLD_MACHINE = 0.1
+OLD_GAMES_PER_SECOND = {
+    ((5, 7, 3), "LargestGroupBot"): 3_400,
+    ((5, 7, 3), "GreedySinglesBot"): 2_000,
+    ((8, 8, 4), "RandomBot"): 1_100,
+    ((8, 8, 4), "LargestGroupBot"): 1_200,
+    ((8, 8, 4), "GreedySinglesBot"): 320,
+}
+GAMES = {(5, 7, 3): 1_000, (8, 8, 4): 400, (15, 15, 6): 20}
+ROUNDS = 7
+
+
+class Plain:
+    """A built-in bot that is asked move by move, as any other bot is."""
+
+    def __init__(self, bot: Bot) -> None:
+        self.name = bot.name
+        self.select_action = bot.select_action
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long this takes once."""
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def yardstick() -> Callable[[], object]:
+    """Unpickles a file like the one that the old figures came with."""
+    raw = dump(benchmark("C", (5, 7, 3), 10_000, 42, ("LargestGroupBot", "GreedySinglesBot")))
+
+    def unpickle() -> object:
+        with importable():
+            return pickle.loads(raw)
+
+    return unpickle
+
+
+def measure(boards: Sequence[list[list[int]]], bot: Bot, unpickle: Callable[[], object]) -> tuple[float, ...]:
+    """Games a second on bits and plainly, and the yardstick's seconds."""
+    some = boards[: max(5, len(boards) // 20)]  # the plain form takes its time
+    if [play(board, bot) for board in some] != [play(board, Plain(bot)) for board in some]:
+        raise SystemExit(f"{bot.name} plays differently on bits")
+    rounds = [
+        (
+            seconds(lambda: [play(board, bot) for board in boards]) / len(boards),
+            seconds(lambda: [play(board, Plain(bot)) for board in some]) / len(some),
+            seconds(unpickle),
+        )
+        for _ in range(ROUNDS)
+    ]
+    fast, plain, unpickling = map(min, zip(*rounds, strict=True))
+    return 1 / fast, 1 / plain, unpickling
+
+
+def main() -> None:
+    """Measures and prints a line for each board size and bot."""
+    unpickle = yardstick()
+    print(
+        f"{'board':9}{'bot':18}{'games/s':>9}{'plainly':>9}{'ratio':>8}{'yardstick':>11}{'old, scaled':>13}{'ratio':>8}"
+    )
+    for config, games in GAMES.items():
+        boards = [draw_board(GameConfig(*config), seed) for seed in islice(game_seeds(42), games)]
+        for name, kind in BUILT_IN.items():
+            fast, plain, unpickling = measure(boards, kind(), unpickle)
+            line = f"{'x'.join(map(str, config)):9}{name:18}{fast:9,.0f}{plain:9,.0f}{fast / plain:7.1f}x"
+            line += f"{unpickling:9.3f} s"
+            if old := OLD_GAMES_PER_SECOND.get((config, name)):
+                old_here = old * SECONDS_OF_THE_OLD_MACHINE / unpickling
+                line += f"{old_here:13,.0f}{fast / old_here:7.1f}x"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
