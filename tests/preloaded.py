@@ -146,6 +146,7 @@ def _receive(requests: socket.socket) -> _Request | None:
 
 
 def _load() -> None:
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"  # numpy's threads would be left behind by every fork
     import sgdb
 
     for module in pkgutil.walk_packages(sgdb.__path__, "sgdb."):

@@ -39,7 +39,7 @@ from sgdb.records import Resampling
 Numbers = npt.NDArray[Any]
 
 EXACT_STEPS = 200_000_000
-"""Additions that the exact test may take; about a quarter of a second."""
+"""Additions that the exact test may take: well below a second."""
 EXACT_SUMS = 1_000_000
 """Distinct sums that the exact test may hold where they lie too far apart for an array of all."""
 _CELLS = 2_000_000  # numbers of a block of resamples: 16 MB
@@ -275,7 +275,8 @@ def _tail_sparse(sizes: Sequence[int], counts: Sequence[int], least: int) -> flo
     """The same for few sums that lie far apart: each with its chance."""
     from scipy.special import gammaln
 
-    sums, chances = np.zeros(1, np.int64), np.ones(1)
+    sums: Numbers = np.zeros(1, np.int64)
+    chances: Numbers = np.ones(1)
     for size, count in zip(sizes, counts, strict=True):
         chosen = np.arange(count + 1)
         binomial = np.exp(

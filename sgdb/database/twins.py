@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import CTE, Connection, Text, cast, func, select
+from sqlalchemy import CTE, Connection, Text, Uuid, cast, func, select
 
 from sgdb.database.models import BenchmarkSet, Game, GameConfigRow
 from sgdb.records import GameConfig
@@ -21,8 +21,9 @@ def boards(connection: Connection, *, set_id: int | None = None, config: GameCon
     the same: equal cells alone are none, since on small boards independent draws come out equal, too. A game
     without a seed is the same board as any of its config with equal cells.
     """
-    # sgdb writes boards without blanks, others need not.
-    cells = func.md5(func.translate(cast(Game.board_state, Text), " \t\r\n", ""))
+    # sgdb writes boards without blanks, others need not. A digest that is a number is sorted without a
+    # collation.
+    cells = cast(func.md5(func.translate(cast(Game.board_state, Text), " \t\r\n", "")), Uuid)
     games = (
         select(Game.id, BenchmarkSet.config_id, Game.seed, cells.label("cells"))
         .join(BenchmarkSet, BenchmarkSet.id == Game.benchmark_set_id)

@@ -286,6 +286,8 @@ def leaderboard(
         ]
     ranked = {bot for league in found for bot in league.bots}
     in_none = {bot: boards_of(coverage, bot) for bot in sorted(ids) if bot not in ranked}
+    # Who has played other shapes only is of no interest, unless asked for.
+    in_none = {bot: boards for bot, boards in in_none.items() if boards or bot in options.bots}
     return LeaderboardResult(options, standings, in_none)
 
 

@@ -282,7 +282,8 @@ def test_too_few_boards_are_no_league(filled: Settings) -> None:
     assert _leaderboard(filled, min_boards=36).in_none == {"B": {WIDE: 25, SMALL: 30}, "C": {WIDE: 35}}
     chosen = _leaderboard(filled, config=WIDE, bots=("C", "A"), min_boards=1)
     assert [sorted(row["bot"] for row in league.rows) for league in chosen.leagues] == [["A", "C"]]
-    assert _leaderboard(filled, config=GameConfig(9, 9, 9)).in_none == {"A": {}, "B": {}, "C": {}}
+    assert _leaderboard(filled, config=SMALL, min_boards=99).in_none == {"A": {SMALL: 40}, "B": {SMALL: 30}}
+    assert _leaderboard(filled, config=SMALL, bots=("C",)).in_none == {"C": {}}
 
 
 def test_documents_are_json_and_the_same_every_time(filled: Settings) -> None:

@@ -86,9 +86,15 @@ def _compared_in_short(row: dict[str, Any]) -> dict[str, Any]:
         "A": row["mean_a"],
         "B": row["mean_b"],
         "A - B": _with_interval(row["mean_difference"], row["low"], row["high"]),
-        "p": f"{row['p_value']:.3f}" if row["p_value"] >= 0.001 else f"{row['p_value']:.1e}",
+        "p": _p_in_short(row["p_value"]),
         "improvement": improvement,
     }
+
+
+def _p_in_short(p_value: float) -> str:
+    if p_value < 1e-300:  # about where floats end
+        return "< 1e-300"
+    return f"{p_value:.3f}" if p_value >= 0.001 else f"{p_value:.1e}"
 
 
 def _with_interval(value: float | None, low: float | None, high: float | None) -> str | None:
@@ -168,12 +174,23 @@ def leaderboard(
     else:
         fields = ("league", "configs", "boards", *operations.STANDING_FIELDS)
         current.output.data(format, fields, _flat(result), result.to_json())
-    for name, boards in result.in_none.items():
-        current.output.message(
-            f"in no league: {name} has played {operations.listed(boards)} (see --min-boards)"
-        )
-    if not result.leagues and not result.in_none:
-        current.output.message("no results of that kind" if config else "no results yet")
+    lines = [
+        f"in no league: {name} has played {operations.listed(boards)} (see --min-boards)"
+        if boards
+        else f"in no league: {name} has played no board of {config}"
+        for name, boards in result.in_none.items()
+    ]
+    _say_some(lines, current.output)
+    if not result.leagues and not lines:
+        current.output.message(f"no results on boards of {config}" if config else "no results yet")
+
+
+def _say_some(lines: list[str], output: Output) -> None:
+    """The first few of the lines, and a word about the others."""
+    for line in lines[:_SHOWN]:
+        output.message(line)
+    if len(lines) > _SHOWN:
+        output.message(f"... and {len(lines) - _SHOWN} more bots; --format json names all")
 
 
 def _show_league(league: Standings, output: Output) -> None:
@@ -199,11 +216,10 @@ def _show_league(league: Standings, output: Output) -> None:
         for row in league.rows
     ]
     output.data(Format.TABLE, columns, rows, None)
-    for at, (name, lacks) in enumerate(league.lacking.items()):
-        if at == _SHOWN:
-            output.message(f"... and {len(league.lacking) - _SHOWN} more bots; --format json names all")
-            break
-        output.message(f"not ranked here: {name} has not played {listed(lacks)}")
+    _say_some(
+        [f"not ranked here: {name} has not played {listed(lacks)}" for name, lacks in league.lacking.items()],
+        output,
+    )
 
 
 def _flat(result: LeaderboardResult) -> list[dict[str, Any]]:
