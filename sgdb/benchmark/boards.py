@@ -28,8 +28,8 @@ class Boards:
 
     def get(self, ids: Sequence[int], *, add: bool) -> Iterator[GameSnapshot]:
         """The games with these ids, sorted, up to LAST_GAME. Those that the set lacks are drawn; with `add`
-        they are added to it before they come. Raises LayoutError where the set's own boards do not follow from
-        its base seed, so that nobody knows the others, UsageError for boards that are not to be drawn."""
+        they are added to it before they come. Raises LayoutError where the set's own boards do not follow
+        from its base seed, so that nobody knows the others; UsageError for boards that cannot be drawn."""
         window = _PICKLE_WINDOW if self._storage.kind == "pickle" else _WINDOW
         remaining = iter(ids)
         while wanted := list(islice(remaining, window)):

@@ -37,10 +37,10 @@ try:
     with RayCluster(cluster.address, time_limit=1) as strategy:
         check_strategy(strategy)
         settings = load_settings()
-        benchmark = Benchmark(GameConfig(4, 5, 4), 200, 7, "database", settings=settings, strategy=strategy)
+        benchmark = Benchmark(GameConfig(4, 5, 4), 80, 7, "database", settings=settings, strategy=strategy)
         with benchmark:
             for run in benchmark.run_bots(["RandomBot", bots.First()], record_moves=True):
-                assert (run.played, run.recorded, run.failures) == (200, 200, []), run
+                assert (run.played, run.recorded, run.failures) == (80, 80, []), run
             for bot in (bots.Dying(), bots.Hanging()):
                 small = Benchmark(GameConfig(4, 5, 4), 6, 7, "database", settings=settings, strategy=strategy)
                 with small:
@@ -58,7 +58,7 @@ try:
 
             strategy.play = losing
             run, = benchmark.run_bots([bots.Slow()])
-            assert (run.played, run.failures) == (200, []), run
+            assert (run.played, run.failures) == (80, []), run
             assert "was lost" in strategy._last_loss
 finally:
     cluster.shutdown()
@@ -82,20 +82,20 @@ def test_a_cluster_of_two_nodes(settings: Settings, database_url: str, tmp_path:
     lines = done.stdout.splitlines()
     assert lines[-1] == "done"
     with PostgresStorage(settings, CONFIG, 7) as storage:
-        here = Benchmark(CONFIG, 200, 7, storage, strategy=InProcess())
+        here = Benchmark(CONFIG, 80, 7, storage, strategy=InProcess())
         odd = [game.game_id for game in here.iter_games(0, 6) if sum(map(sum, game.cells)) % 2]
         said = " ".join(map(str, odd))
         told = [line for line in lines if line.startswith(("Dying", "Hanging"))]  # Ray talks, too
         assert told == [f"{bot} {6 - len(odd)} {said}" for bot in ("Dying", "Hanging")]
         assert here.run_bots() == [
-            BotRun("LargestGroupBot", played=200),
-            BotRun("GreedySinglesBot", played=200),
-            BotRun("RandomBot", there=200),
+            BotRun("LargestGroupBot", played=80),
+            BotRun("GreedySinglesBot", played=80),
+            BotRun("RandomBot", there=80),
         ]
         slow, first = (storage.load_results(bot) for bot in ("Slow", "First"))
         assert [row._replace(bot_name="First") for row in slow] == first
-        assert storage.games_with_moves("RandomBot").pairs() == [(0, 200)]
-        assert storage.games_with_moves("First").pairs() == [(0, 200)]
+        assert storage.games_with_moves("RandomBot").pairs() == [(0, 80)]
+        assert storage.games_with_moves("First").pairs() == [(0, 80)]
 
 
 def test_no_cluster(settings: Settings) -> None:

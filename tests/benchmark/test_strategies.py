@@ -56,6 +56,13 @@ def check_strategy(strategy: Strategy) -> None:
     for name, reason in REASONS.items():
         reports = sorted(strategy.play(source_of(f"{MODULE}:{name}"), TASKS, Terms()))
         assert reports == [Failed(g, reason) if g in ODD else good[g] for g in range(len(TASKS))]
+    broken = [
+        Task(number, text) for number, text in enumerate(("[[1],[1,2]]", "{}", '[["a"]]', "[[", "[-1]"))
+    ]
+    for report, task in zip(
+        sorted(strategy.play(source_of("GreedySinglesBot"), broken, Terms())), broken, strict=True
+    ):
+        assert report == Failed(task.game_id, f"what is stored as its board is none: {task.board!a}")
     for spec, kind, said in (
         ("LargestGroup", NotFoundError, "did you mean LargestGroupBot"),
         ("no_such_module.anywhere:Bot", NotFoundError, "no module 'no_such_module'"),
