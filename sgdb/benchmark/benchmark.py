@@ -193,8 +193,10 @@ class Benchmark:
                     saver.take(report)
                     progress.advance(1, bot)
         finally:
-            saver.save()
-            progress.finish()
+            try:
+                saver.save()
+            finally:
+                progress.finish()
         run.failures.sort()
         return run
 

@@ -95,11 +95,11 @@ def history(options: HistoryOptions, settings: Settings, progress: Progress | No
             raise NotFoundError(
                 f"set {set_id} has no game {index}", hint=f"list them with `sgdb query games --set {set_id}`"
             )
+        names = bots_with_results(connection, set_id)
+        if bot not in names:
+            raise unknown_bot(bot, names, f" in set {set_id}")
         moves = dict(read_histories(connection, set_id, bot, index, index + 1)).get(index)
         if moves is None:
-            names = bots_with_results(connection, set_id)
-            if bot not in names:
-                raise unknown_bot(bot, names, f" in set {set_id}")
             named = bot if bot in BUILT_IN else "package.module:Class"
             raise NotFoundError(
                 f"no moves of bot {bot!a} on game {index} of set {set_id} are recorded",

@@ -54,6 +54,7 @@ def test_what_is_not_there_is_said(recorded: Settings, engine: Engine) -> None:
         (HistoryOptions(9, 0, "RandomBot"), "no benchmark set 9"),
         (HistoryOptions(1, 3, "RandomBot"), "set 1 has no game 3"),
         (HistoryOptions(1, 0, "RandmBot"), "no results of a bot named 'RandmBot' in set 1"),
+        (HistoryOptions(1, 0, "\udcff"), "no results of a bot named"),
         (HistoryOptions(1, 0, "LargestGroupBot"), "no moves of bot 'LargestGroupBot' on game 0"),
     ):
         with pytest.raises(NotFoundError, match=said) as caught:
