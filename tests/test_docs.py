@@ -1,4 +1,4 @@
-"""The docs say what the program does."""
+"""The docs say what the program does. `make docs-check` sees to generated pages and examples."""
 
 from __future__ import annotations
 
@@ -9,13 +9,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-
-
-def test_generated_pages_and_examples_are_fresh() -> None:
-    """Every reference page and every example's output is what the program prints today."""
-    command = [sys.executable, str(ROOT / "docs" / "generate.py"), "--check"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_the_program_in_the_storage_page_runs(database_url: str, tmp_path: Path) -> None:

@@ -10,11 +10,14 @@ import venv
 import zipfile
 from pathlib import Path
 
+import pytest
+
 from tests.legacy import write_legacy
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
+@pytest.mark.package
 def test_wheel_installs_and_migrates_a_file_without_the_checkout(tmp_path: Path, empty_database: str) -> None:
     """The wheel holds everything: migrations, type marker, licence; its declared dependencies are enough."""
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)]

@@ -7,13 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from random import Random
 
 from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import AlreadyExistsError
 from sgdb.game.boards import board_json, draw_board, game_seeds
+from sgdb.game.bots import BUILT_IN
+from sgdb.game.play import play
 from sgdb.pickles.writer import write_pickle
 from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import separate_environment
@@ -74,7 +76,7 @@ def demo(options: DemoOptions) -> Iterator[Demo]:
 def write_demo_pickles(folder: Path) -> None:
     """Four files as the old system left them behind: each layout with classes, and the known warts.
 
-    The boards are real; the results are made up.
+    The bots have really played, so that the results can be played again.
     """
     note = "Notes on the runs of last spring. Not a pickle.\n"
     with atomic_file(folder / "notes.txt", overwrite=True) as file:
@@ -95,22 +97,14 @@ def write_demo_pickles(folder: Path) -> None:
 def _write(
     path: Path, contents: Contents, *, results_for: int | None = None, row_names: dict[str, str] | None = None
 ) -> None:
-    seeds = game_seeds(contents.base_seed)
-    games = [
-        GameSnapshot(number, board_json(draw_board(contents.config, seed)), seed)
-        for number, seed in zip(contents.games, seeds, strict=False)
-    ]
-    count = results_for or len(games)
-    results = [
-        (bot, [_result((row_names or {}).get(bot, bot), number, contents) for number in range(count)])
-        for bot in _BOTS
-    ]
+    count = max(contents.num_games, results_for or 0)
+    seeds = list(islice(game_seeds(contents.base_seed), count))
+    boards = [draw_board(contents.config, seed) for seed in seeds]
+    games = [GameSnapshot(number, board_json(boards[number]), seeds[number]) for number in contents.games]
+    results = []
+    for name in _BOTS:
+        bot, row_name = BUILT_IN[name](), (row_names or {}).get(name, name)
+        rows = [BotPerformance(row_name, number, *play(board, bot)) for number, board in enumerate(boards)]
+        results.append((name, rows))
     with atomic_file(path, overwrite=True) as file:
         write_pickle(file, contents, games, results)
-
-
-def _result(bot: str, number: int, contents: Contents) -> BotPerformance:
-    cells = contents.config.num_rows * contents.config.num_cols
-    chance = Random(f"{bot} {contents.base_seed} {number}")  # noqa: S311 - made-up results
-    left = chance.choice((0, 0, 2, 3, 4))
-    return BotPerformance(bot, number, cells - left, left, cells // 4 + chance.randrange(4), left == 0)

@@ -1,4 +1,5 @@
-"""`sgdb verify`: every value of the files, or of their archived originals, against the rows."""
+"""`sgdb verify`: every value of the files, or of their archived originals, against the rows; and the recorded
+games against the rules, by playing them again."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from sgdb.benchmark.replay import BotReplay, Replay, replay
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, run_checks
@@ -52,18 +54,27 @@ from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 
+__all__ = ["BotReplay", "FileVerdict", "Replay", "VerifyOptions", "VerifyResult", "verify"]
+
 SHOWN_EXAMPLES = 20
 _SHOWN_DIGITS = 16  # of a SHA-256's 64
 
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """What to verify: files, or without paths the whole database. `all_examples` keeps every difference."""
+    """What to verify: files, or without paths the whole database. `all_examples` keeps every difference.
+
+    `replay` plays the recorded games again as well: those of the sets that the files belong to, or all.
+    `sample` takes as many of each bot and set, `jobs` is the number of processes (default: one a core).
+    """
 
     paths: tuple[Path, ...] = ()
     recursive: bool = False
     only: str | None = None
     all_examples: bool = False
+    replay: bool = False
+    sample: int | None = None
+    jobs: int | None = None
 
 
 @dataclass(slots=True)
@@ -105,17 +116,20 @@ class FileVerdict:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """All verdicts and checks."""
+    """All verdicts and checks, and what became of the recorded games where they were played again."""
 
     files: list[FileVerdict]
     checks: list[Check]
     selection: Selection
+    replay: Replay | None = None
 
     @property
     def equal(self) -> bool:
-        """Whether everything that was looked at is right."""
-        return all(verdict.status == "equal" for verdict in self.files) and all(
-            check.ok for check in self.checks
+        """Whether everything that was looked at is right. What nobody can play again is not wrong."""
+        return (
+            all(verdict.status == "equal" for verdict in self.files)
+            and all(check.ok for check in self.checks)
+            and (self.replay is None or not self.replay.different)
         )
 
     @property
@@ -127,12 +141,13 @@ class VerifyResult:
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
-        return {
+        document = {
             "equal": self.equal,
             "files": [verdict.to_json() for verdict in self.files],
             "checks": [check._asdict() for check in self.checks],
             "skipped": self.selection.to_json(),
         }
+        return document if self.replay is None else document | {"replay": self.replay.to_json()}
 
 
 def verify(options: VerifyOptions, settings: Settings, progress: Progress | None = None) -> VerifyResult:
@@ -144,6 +159,10 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
         raise UsageError(
             "--only and --recursive choose among files, and no path was given", hint="name a folder"
         )
+    if not options.replay and (options.sample is not None or options.jobs is not None):
+        raise UsageError("--sample and --jobs are about playing games again", hint="add --replay")
+    if any(number is not None and number < 1 for number in (options.sample, options.jobs)):
+        raise UsageError("--sample and --jobs take numbers from 1")
     progress = progress or Silent()
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
     limit = None if options.all_examples else SHOWN_EXAMPLES
@@ -158,8 +177,18 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
                 )
         else:
             verifier.archives()
+        played = None
+        if options.replay:
+            played = replay(
+                connection,
+                progress,
+                set_ids=verifier.set_ids if options.paths else None,
+                sample=options.sample,
+                jobs=options.jobs,
+                most_examples=limit,
+            )
     verdicts = sorted(verifier.verdicts, key=lambda verdict: verdict.path)
-    return VerifyResult(verdicts, verifier.checks, selection)
+    return VerifyResult(verdicts, verifier.checks, selection, played)
 
 
 class _ArchiveSource:
@@ -182,6 +211,7 @@ class _Verifier:
         self._progress = progress
         self._limit = limit
         self._searched: set[int] = set()  # sets that have been searched for rows that no file explains
+        self.set_ids: set[int] = set()  # sets that the files belong to
         self.verdicts: list[FileVerdict] = []
         self.checks: list[Check] = []
 
@@ -286,6 +316,7 @@ class _Verifier:
                 verdict.status = "missing"
                 return
             set_id = found[0]
+        self.set_ids.add(set_id)
         of_set = sources(self._connection, set_id=set_id)
         self._compare_set(set_id, contents, of_set, verdict)
         if row is not None:

@@ -127,6 +127,22 @@ class PickleStorage(BenchmarkStorage):
             with atomic_file(self.path, overwrite=True) as file:
                 write_pickle(file, merged.contents, merged.games, merged.results.items())
 
+    def remove_if_empty(self) -> None:
+        """Removes a file without a single byte, which some programs make first and fill later.
+
+        Nothing is lost with it. Raises FileAccessError and BusyError.
+        """
+        try:
+            if self._is_empty():
+                with self._locked():
+                    if self._is_empty():
+                        self.path.unlink()
+        except OSError as error:
+            raise file_error(error, f"cannot remove {self.path}") from error
+
+    def _is_empty(self) -> bool:
+        return self.path.is_file() and self.path.stat().st_size == 0
+
     # -- reading --------------------------------------------------------------------------------
 
     @contextmanager

@@ -22,9 +22,14 @@ _MAX_BOT_NAME = 255
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
-def checked_games(config: GameConfig, games: Iterable[GameSnapshot]) -> list[GameSnapshot]:
-    """The games by id, each once. Raises ValueRefusedError naming game, field and value."""
-    return _in_order((_game(config, _of_kind(game, GameSnapshot, "")) for game in games), "")
+def checked_games(
+    config: GameConfig, games: Iterable[GameSnapshot], *, any_board: bool = False
+) -> list[GameSnapshot]:
+    """The games by id, each once. Raises ValueRefusedError naming game, field and value.
+
+    With `any_board`, boards need neither the size nor the colours that the config says.
+    """
+    return _in_order((_game(config, _of_kind(game, GameSnapshot, ""), any_board) for game in games), "")
 
 
 def checked_results(bot: str, rows: Iterable[BotPerformance]) -> list[BotPerformance]:
@@ -75,24 +80,26 @@ def _in_order(rows: Iterable[_Row], where: str) -> list[_Row]:
     return [found[game_id] for game_id in sorted(found)]
 
 
-def _game(config: GameConfig, game: GameSnapshot) -> GameSnapshot:
+def _game(config: GameConfig, game: GameSnapshot, any_board: bool) -> GameSnapshot:
     game_id = _whole(game.game_id, 0, INT32, "a game's id")
     where = f"game {game_id}"
     seed = game.seed
     if seed is not None:
         seed = _whole(seed, -INT64 - 1, INT64, f"{where}, field seed")
     kept = _metadata(getattr(game, "metadata", None), ("attributes", "board_type"), where)
-    return GameSnapshot(game_id, _board(config, game.board, f"{where}, field board"), seed, kept)
+    return GameSnapshot(game_id, _board(config, game.board, f"{where}, field board", any_board), seed, kept)
 
 
-def _board(config: GameConfig, board: Any, where: str) -> str:
+def _board(config: GameConfig, board: Any, where: str, any_board: bool) -> str:
     """The board's text as sgdb writes it."""
+    last = INT32 if any_board else config.num_colors - 1
     try:
         cells = json.loads(board) if isinstance(board, str) else board
-        rows = [[_whole(cell, 0, config.num_colors - 1, where) for cell in row] for row in cells]
+        rows = [[_whole(cell, 0, last, where) for cell in row] for row in cells]
     except (TypeError, ValueError):
         raise ValueRefusedError(f"{where}: {board!a:.80} is no board of {config}") from None
-    if len(rows) != config.num_rows or {len(row) for row in rows} != {config.num_cols}:
+    is_fitting = len(rows) == config.num_rows and {len(row) for row in rows} == {config.num_cols}
+    if not is_fitting and not any_board:
         raise ValueRefusedError(f"{where}: the board is not of the size that {config} says")
     return board_json(rows)
 

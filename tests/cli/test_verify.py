@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -115,3 +116,36 @@ def test_other_bytes_with_the_same_values_are_said(sgdb_process: Process, path: 
     assert (document["equal"], len(document["files"][0]["notes"])) == (True, 1)
     rows = list(csv.DictReader(sgdb_process("verify", path, "--format", "csv").stdout.splitlines()))
     assert "not the bytes" in rows[0]["detail"]
+
+
+def test_a_replay_shows_bots_differences_and_reasons(
+    sgdb_process: Process, engine: Engine, settings: Settings, tmp_path: Path
+) -> None:
+    """Data on stdout, what is to be said about it on stderr, 1 for a difference, and every format."""
+    bots = ("LargestGroupBot", "MockBot")
+    path = write_legacy(tmp_path / "b.pkl", config=(1, 2, 2), num_games=30, bots=bots)
+    migrate(settings, path)
+    tamper(
+        engine,
+        "UPDATE game_results SET (tiles_cleared, singles_remaining, moves_made, completed) = (2, 0, 1, true)",
+    )
+    right = sgdb_process("verify", path, "--replay", "--format", "csv")
+    assert "LargestGroupBot,,,,30 of 30 are equal" in right.stdout
+    tamper(engine, "UPDATE game_results SET moves_made = 5 WHERE bot_id = 1")
+    done = sgdb_process("verify", path, "--replay", "--jobs", "2")
+    assert done.returncode == 1
+    assert re.search(r"LargestGroupBot +30 +30 +0 +30 +0", done.stdout)
+    assert re.search(r"MockBot +30 +0 +0 +0 +30", done.stdout)
+    assert len(re.findall(r"LargestGroupBot +1 +\d+ +moves_made +5 +1\n", done.stdout)) == 20
+    assert "20 of 30 are shown; --all" in done.stderr
+    assert "MockBot: 30 not replayable: unknown bot" in done.stderr
+    sampled = sgdb_process("verify", "--replay", "--sample", "4", "--format", "json")
+    assert (sampled.returncode, sampled.stderr) == (1, "")
+    bot = json.loads(sampled.stdout)["replay"]["bots"][0]
+    assert (bot["bot"], bot["left_out"], bot["different"], len(bot["examples"])) == (
+        "LargestGroupBot",
+        26,
+        4,
+        4,
+    )
+    assert sgdb_process("verify", "--sample", "4").returncode == 2

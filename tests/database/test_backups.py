@@ -319,7 +319,7 @@ class TestBreakingOff:
 
     def test_kills_at_any_moment(self, filled: Engine, folder: Path) -> None:
         """What bears a backup's name is one, wherever the process is when it is killed."""
-        kill_many(filled, folder, 8)
+        kill_many(filled, folder, 4)
 
     @pytest.mark.survival
     def test_kills_at_a_hundred_moments(self, filled: Engine, folder: Path) -> None:

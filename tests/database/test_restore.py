@@ -445,7 +445,7 @@ def kill_many(settings: Settings, engine: Engine, backup: Backup, url: str, time
 
 def test_kills_at_any_moment(settings: Settings, database_url: str, filled: Engine, backup: Backup) -> None:
     """Leave the old state; whoever tries again gets there."""
-    kill_many(settings, filled, backup, database_url, 6)
+    kill_many(settings, filled, backup, database_url, 3)
 
 
 @pytest.mark.survival

@@ -51,21 +51,20 @@ def _digest(outcomes: list[Outcome]) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:32]
 
 
-def _played(config: tuple[int, int, int], base_seed: int, games: int, bot: Bot) -> list[Outcome]:
-    shape = GameConfig(*config)
-    return [play(draw_board(shape, seed), bot) for seed in islice(game_seeds(base_seed), games)]
-
-
-def test_every_recorded_result_of_the_real_files_reproduces() -> None:
+@pytest.mark.parametrize(("config", "base_seed", "games", "bot", "digest"), RECORDED)
+def test_every_recorded_result_of_the_real_files_reproduces(
+    config: tuple[int, int, int], base_seed: int, games: int, bot: str, digest: str
+) -> None:
     """42,100 games of LargestGroupBot and GreedySinglesBot and three of RandomBot, by their digests."""
-    assert sum(games for _, _, games, bot, _ in RECORDED if bot != "RandomBot") == 42_100
-    for config, base_seed, games, bot, digest in RECORDED:
-        assert _digest(_played(config, base_seed, games, BUILT_IN[bot]())) == digest, (config, base_seed, bot)
+    shape, player = GameConfig(*config), BUILT_IN[bot]()
+    seeds = islice(game_seeds(base_seed), games)
+    assert _digest([play(draw_board(shape, seed), player) for seed in seeds]) == digest
 
 
 def test_the_digests_are_those_of_the_real_files(shared_pickles: Path | None) -> None:
     """Where the real files are at hand, the digests come from every row in them; else one can do without:
     they are numbers, and what they are compared with is played."""
+    assert sum(games for _, _, games, bot, _ in RECORDED if bot != "RandomBot") == 42_100
     if shared_pickles is None:
         assert _digest([Outcome(25, 0, 3, True), Outcome(25, 0, 2, True), Outcome(25, 0, 3, True)]) == next(
             digest for *_, bot, digest in RECORDED if bot == "RandomBot"
@@ -186,6 +185,16 @@ def test_an_empty_board_is_completed_without_a_move() -> None:
         assert play([[0, 0], [0, 0]], bot) == (0, 0, 0, True)
         assert play([[0]], bot) == (0, 1, 0, True)
         assert play([], bot) == play([[], []], bot) == (0, 0, 0, True)
+
+
+@pytest.mark.parametrize(
+    ("board", "singles"),
+    [([[0], [1], [2]], 3), ([[0], [0], [2]], 1), ([[1, 0, 2]], 3), ([[1, 0], [2, 1]], 4)],
+)
+def test_a_lone_empty_cell_is_a_single_at_the_end(board: Rows, singles: int) -> None:
+    """Where nothing can be clicked, on one column, on one row and beside a full column."""
+    for bot in (kind() for kind in BUILT_IN.values()):
+        assert play(board, bot) == (0, singles, 0, False)
 
 
 class _Answer:

@@ -12,6 +12,8 @@ import pytest
 from sqlalchemy import Engine
 
 from sgdb.errors import NotFoundError, UsageError
+from sgdb.game.bots import LargestGroupBot
+from sgdb.game.play import play
 from sgdb.operations.export import ExportOptions, export
 from sgdb.operations.verify import FileVerdict, VerifyOptions, VerifyResult, verify
 from sgdb.settings import Settings
@@ -487,3 +489,34 @@ def test_a_file_that_was_migrated_again_after_a_change_is_what_was_migrated(
     assert _only(_verify(settings, path)).notes == []
     path.write_bytes(old)
     assert _only(_verify(settings, path)).notes == []
+
+
+def _largest(data: dict[str, Any]) -> None:
+    """Results that the bot really has on these boards."""
+    for row, game in zip(data["results"]["LargestGroupBot"], data["games"], strict=True):
+        vars(row).update(play(game.board, LargestGroupBot())._asdict())
+
+
+def test_a_replay_goes_on_beside(settings: Settings, engine: Engine, folder: Path) -> None:
+    """Of the sets that the files belong to, or of all; a file may be equal and its results wrong."""
+    path = write_legacy(folder / "a.pkl", bots=("LargestGroupBot", "Other"), spoil=_largest)
+    write_legacy(folder / "b.pkl", base_seed=7)
+    migrate(settings, folder)
+    state = database_state(engine)
+    right = _verify(settings, path, replay=True)
+    assert (right.equal, right.exit_code, [verdict.status for verdict in right.files]) == (True, 0, ["equal"])
+    replayed = right.to_json()["replay"]
+    assert (replayed["equal"], replayed["different"], replayed["not_replayable"]) == (10, 0, 10)
+    wrong = _verify(settings, replay=True)
+    assert (wrong.equal, wrong.exit_code) == (False, 1)
+    assert all(verdict.status == "equal" for verdict in wrong.files)
+    assert wrong.replay is not None
+    assert 0 < wrong.replay.different <= 10
+    assert wrong.replay.different + wrong.replay.equal == 20
+    assert "replay" not in _verify(settings).to_json()
+    missing = _verify(settings, write_legacy(folder / "c.pkl", base_seed=9), replay=True)
+    assert missing.to_json()["replay"]["bots"] == []
+    assert database_state(engine) == state
+    for options in ({"sample": 3}, {"jobs": 2}, {"replay": True, "sample": 0}, {"replay": True, "jobs": 0}):
+        with pytest.raises(UsageError, match="--sample and --jobs"):
+            _verify(settings, **options)

@@ -67,13 +67,8 @@ class Round(NamedTuple):
     moment: float
 
 
-# In an ordinary run: each blow once, that to the command early, late and in between.
-FEW = [
-    Round(blow, (number + 0.5) / 7)
-    for number, blow in enumerate(
-        [Blow.COMMAND, Blow.SERVER, Blow.STOP, Blow.COMMAND, Blow.PLUG, Blow.POSTMASTER, Blow.COMMAND]
-    )
-]
+# In an ordinary run: each blow once, one after the other through the command's time.
+FEW = [Round(blow, (number + 0.5) / len(Blow)) for number, blow in enumerate(Blow)]
 
 
 def many(rounds: int, *, others: int | None = None) -> pytest.MarkDecorator:

@@ -11,10 +11,12 @@ from sgdb.cli.output import Format, Output, near
 from sgdb.cli.session import as_paths, session
 
 if TYPE_CHECKING:
-    from sgdb.operations.verify import VerifyResult
+    from sgdb.operations.verify import BotReplay, Replay, VerifyResult
 
 _COLUMNS = ("file", "status", "differences")
 _DIFFERENCES = ("file", "game_id", "bot", "field", "pickle", "database")
+_REPLAYED = ("bot", "results", "replayed", "equal", "different", "not_replayable")
+_PLAYED_OTHERWISE = ("bot", "set", "game_id", "field", "recorded", "replayed")
 _FLAT = ("file", "check", "status", "game_id", "bot", "field", "pickle", "database", "detail")
 
 
@@ -27,8 +29,21 @@ def verify(
         typer.Option(help="Take only files whose name matches, such as 'benchmark_5_*'.", metavar="GLOB"),
     ] = None,
     all_examples: Annotated[
-        bool, typer.Option("--all", help="Name every difference, not only the first 20 of a file.")
+        bool, typer.Option("--all", help="Name every difference, not only the first 20 of a file or bot.")
     ] = False,
+    replay: Annotated[
+        bool, typer.Option("--replay", help="Play the recorded games again, and compare the results.")
+    ] = False,
+    sample: Annotated[
+        int | None,
+        typer.Option(help="Play only N games of each bot and set, evenly spread.", metavar="N", min=1),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            help="Play in N processes; by default, in as many as there are cores.", metavar="N", min=1
+        ),
+    ] = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare pickles with the database, value by value.
@@ -37,12 +52,15 @@ def verify(
     every result, the bots' keys and their order, and that the database has no row which the files do not
     explain. Without PATH the stored originals are compared, and the database's own checks run. Nothing is
     written. Exits with 1 when something differs.
+
+    With --replay, the bots that sgdb has play the recorded games of these sets again, by the recorded rules,
+    and every result has to come out the same. Those that cannot be played again are counted with the reason.
     """
     from sgdb.operations.verify import VerifyOptions
     from sgdb.operations.verify import verify as run
 
     current = session(context)
-    options = VerifyOptions(as_paths(paths), recursive, only, all_examples)
+    options = VerifyOptions(as_paths(paths), recursive, only, all_examples, replay, sample, jobs)
     result = run(options, current.settings(), current.output.progress())
     if format is Format.TABLE:
         rows = [
@@ -67,7 +85,74 @@ def _flat(result: VerifyResult) -> list[dict[str, Any]]:
         nothing | {"check": check.name, "status": "ok" if check.ok else "failed", "detail": check.detail}
         for check in result.checks
     ]
+    for bot in result.replay.bots if result.replay else ():
+        said = f"{bot.equal} of {bot.replayed} are equal"
+        about = nothing | {
+            "check": "replay",
+            "status": "different" if bot.different else "ok",
+            "bot": bot.bot,
+        }
+        rows.append(about | {"detail": "; ".join([said, *_remarks(bot)])})
+        rows += [
+            about | {name: entry[name] for name in ("game_id", "field")}
+            | {"database": entry["recorded"], "detail": f"set {entry['set']}, replayed: {entry['replayed']}"}
+            for entry in _otherwise(bot)
+        ]  # fmt: skip
     return rows
+
+
+def _otherwise(bot: BotReplay) -> list[dict[str, Any]]:
+    """One row a value that came out otherwise."""
+    return [
+        {
+            "bot": bot.bot,
+            "set": example.set_id,
+            "game_id": example.game_id,
+            "field": field,
+            "recorded": recorded,
+            "replayed": replayed,
+        }
+        for example in bot.examples
+        for field, recorded, replayed in zip(
+            example.recorded._fields, example.recorded, example.played, strict=True
+        )
+        if recorded != replayed
+    ]
+
+
+def _remarks(bot: BotReplay) -> list[str]:
+    """What else is to be said about a bot's results."""
+    return [
+        *(f"{count} not replayable: {reason}" for reason, count in sorted(bot.not_replayable.items())),
+        *(f"{count} only under a move limit of {limit}" for limit, count in sorted(bot.move_limits.items())),
+        *(f"{count} played by {kind}" for kind, count in sorted(bot.kinds.items())),
+    ]
+
+
+def _explain_replay(replay: Replay, output: Output) -> None:
+    rows = [
+        {
+            **{name: getattr(bot, name) for name in _REPLAYED[:-1]},
+            "not_replayable": bot.not_replayable.total(),
+        }
+        for bot in replay.bots
+    ]
+    output.data(Format.TABLE, _REPLAYED, rows, None, title="replay")
+    examples = [entry for bot in replay.bots for entry in _otherwise(bot)]
+    if examples:
+        output.data(Format.TABLE, _PLAYED_OTHERWISE, examples, None, title="results that came out otherwise")
+    shown = sum(len(bot.examples) for bot in replay.bots)
+    if shown < replay.different:
+        output.message(f"{shown} of {replay.different} are shown; --all shows every one")
+    for bot in replay.bots:
+        for remark in _remarks(bot):
+            output.message(f"{bot.bot}: {remark}")
+    left_out = sum(bot.left_out for bot in replay.bots)
+    sampled = f"; {left_out} left out of the sample" if left_out else ""
+    output.message(
+        f"replayed: {replay.equal} results are equal, {replay.different} different, "
+        f"{replay.not_replayable} not replayable{sampled}"
+    )
 
 
 def _explain(result: VerifyResult, output: Output) -> None:
@@ -97,6 +182,8 @@ def _explain(result: VerifyResult, output: Output) -> None:
         output.data(Format.TABLE, ("check", "result", "detail"), rows, None)
     for path, reason in result.selection.skipped:
         output.message(f"skipped: {path} ({reason})")
+    if result.replay is not None:
+        _explain_replay(result.replay, output)
     if not result.equal:
         output.message("NOT equal")
     elif result.files:

@@ -1,0 +1,1 @@
+"""sgdb inside of other programs. Nothing in sgdb imports from here."""
