@@ -13,6 +13,7 @@ SgdbError
 │   ├── SchemaError           not initialised, older or newer than this program
 │   ├── ServerError           the embedded PostgreSQL does not start or stop
 │   ├── UnsupportedServerError
+│   ├── ClusterError          Ray is not installed, not reachable, or lost its workers
 │   ├── DiskFullError
 │   └── FileAccessError
 ├── InputRefusedError (4)     what was handed in is not taken
@@ -103,6 +104,10 @@ class ServerError(EnvironmentFaultError):
 
 class UnsupportedServerError(EnvironmentFaultError):
     """The server's version or encoding is not one that sgdb supports."""
+
+
+class ClusterError(EnvironmentFaultError):
+    """Ray is not installed, its cluster cannot be reached, or has no worker left."""
 
 
 class DiskFullError(EnvironmentFaultError):

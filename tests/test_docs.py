@@ -29,6 +29,20 @@ def test_the_program_in_the_storage_page_runs(database_url: str, tmp_path: Path)
     assert [path.name for path in (tmp_path / "pickles").glob("*.pkl")] == ["benchmark_8_8_4_42.pkl"]
 
 
+def test_the_program_in_the_benchmark_page_runs(database_url: str, tmp_path: Path) -> None:
+    """The last example of docs/benchmark.md does what it says, from an empty database."""
+    page = (ROOT / "docs" / "benchmark.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[-1]
+    environment = {**os.environ, "SGDB_DATABASE_URL": database_url, "SGDB_HOME": str(tmp_path / "sgdb-home")}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[:2] == ["LargestGroupBot 50 0 []", "RandomBot 50 0 []"]
+    assert lines[-1] == "50 0"
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """No page links to a page that is not there."""
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):

@@ -11,8 +11,10 @@ import typer
 
 import sgdb
 from sgdb.cli.commands.backup import backup
+from sgdb.cli.commands.benchmark import benchmark
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
+from sgdb.cli.commands.history import history
 from sgdb.cli.commands.init import init
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
@@ -46,10 +48,12 @@ app.command()(verify)
 app.command()(rollback)
 query.command()(compare)
 query.command()(leaderboard)
+query.command()(history)
 app.add_typer(query, name="query")
 app.command()(export)
 app.command()(sync)
 app.add_typer(backup, name="backup")
+app.add_typer(benchmark, name="benchmark")
 app.add_typer(server, name="server")
 app.command()(demo)
 

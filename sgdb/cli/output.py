@@ -7,8 +7,9 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -85,17 +86,19 @@ _COLORS = ("red", "green", "yellow", "blue", "magenta", "cyan", "bright_red", "b
            "bright_blue", "bright_magenta", "bright_cyan")  # fmt: skip
 
 
-def board_text(board: list[list[int]]) -> Any:
-    """A board for `Output.rich`: numbers in colour, a dot for an empty cell."""
+def board_text(board: list[list[int]], marked: tuple[int, int] | None = None) -> Any:
+    """A board for `Output.rich`: numbers in colour, a dot for an empty cell; one cell may be marked."""
     from rich.text import Text
 
     text = Text()
     width = max(len(str(max(map(max, board)))), 1)
-    for row in board:
+    for number, row in enumerate(board):
         text.append("  ")
-        for value in row:
+        for at, value in enumerate(row):
+            style = _COLORS[(value - 1) % len(_COLORS)] if value else "dim"
             shown = (str(value) if value else ".").rjust(width)
-            text.append(shown + " ", style=_COLORS[(value - 1) % len(_COLORS)] if value else "dim")
+            text.append(shown, style=f"{style} reverse" if (number, at) == marked else style)
+            text.append(" ")
         text.append("\n")
     return text
 
@@ -162,9 +165,31 @@ class Output:
         """Hands on what has been written, before another process writes to the same terminal."""
         self._stdout.flush()
 
+    @contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """While this lasts, what libraries print goes to stderr, not among the data."""
+        with redirect_stdout(self._stderr):
+            yield
+
     def rich(self, renderable: Any) -> None:
         """Something that rich draws, in colour where the terminal has it."""
         self._console(self._stdout).print(renderable)
+
+    def frames(self, renderables: Iterable[Any], delay: float) -> None:
+        """Shows one after the other in the same place, `delay` seconds apart, where the terminal can do that;
+        elsewhere one below the other, at once."""
+        console = self._console(self._stdout)
+        if not console.is_terminal or console.is_dumb_terminal:
+            for renderable in renderables:
+                console.print(renderable)
+            return
+        from rich.live import Live
+
+        with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+            for number, renderable in enumerate(renderables):
+                if number:
+                    time.sleep(delay)
+                live.update(renderable, refresh=True)
 
     def _table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
         from rich import box

@@ -9,6 +9,7 @@ from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.dual import DualStorage
 from sgdb.storage.factory import open_storage
+from sgdb.storage.moves import MoveStorage
 from sgdb.storage.pickle_files import PickleStorage
 from sgdb.storage.postgres import PostgresStorage
 
@@ -19,6 +20,7 @@ __all__ = [
     "DualStorage",
     "GameConfig",
     "GameSnapshot",
+    "MoveStorage",
     "PickleStorage",
     "PostgresStorage",
     "open_storage",

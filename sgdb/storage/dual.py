@@ -24,10 +24,11 @@ from sgdb.errors import (
     UsageError,
     ValueRefusedError,
 )
-from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
+from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot, IdRuns
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.breaker import breaker_of
 from sgdb.storage.journal import Debt, Journal, Note, Pair, UnwrittenNote
+from sgdb.storage.moves import MoveStorage
 from sgdb.storage.pickle_files import PickleStorage
 from sgdb.storage.reconcile import Reconciled, compare, reconcile
 
@@ -40,7 +41,7 @@ _AWAY = (EnvironmentFaultError, BusyError)
 _UNREADABLE = (NotAPickleError, DamagedPickleError, UnsafePickleError, LayoutError, ValueRefusedError)
 
 
-class DualStorage(BenchmarkStorage):
+class DualStorage(BenchmarkStorage, MoveStorage):
     """One set in a pickle and in the database; reads the primary.
 
     Promises as `BenchmarkStorage`, and these:
@@ -58,6 +59,9 @@ class DualStorage(BenchmarkStorage):
     was saved stays saved.
 
     A value that the second side has otherwise stays there as it is, recorded as a mismatch.
+
+    *Moves* are kept by the database alone, so calls about them raise as it does when it is away; nothing is
+    owed then.
     """
 
     kind = "dual"
@@ -220,6 +224,29 @@ class DualStorage(BenchmarkStorage):
                 log.warning("nothing can be noted in the journal: %s", error.message)
                 note = UnwrittenNote(error)
             yield note
+
+    # -- moves ----------------------------------------------------------------------------------
+
+    def save_moves(self, bot_name: str, moves: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+        """Saves in the database, once it has what it is owed."""
+        self._settle()
+        self._moves.save_moves(bot_name, moves)
+
+    def load_moves(
+        self, bot_name: str, start: int = 0, stop: int | None = None
+    ) -> dict[int, list[tuple[int, int]]]:
+        """The database's moves."""
+        return self._moves.load_moves(bot_name, start, stop)
+
+    def games_with_moves(self, bot_name: str) -> IdRuns:
+        """The games on which the database has moves."""
+        return self._moves.games_with_moves(bot_name)
+
+    @property
+    def _moves(self) -> MoveStorage:
+        if not isinstance(self._database, MoveStorage):
+            raise UsageError(f"{type(self._database).__name__} keeps no moves")
+        return self._database
 
     def close(self) -> None:
         """Closes both sides."""

@@ -8,9 +8,10 @@ from itertools import islice
 from typing import TypeVar
 
 from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError
-from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot
+from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot, IdRuns
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.breaker import CircuitBreaker
+from sgdb.storage.moves import MoveStorage
 from sgdb.storage.patience import patiently
 from sgdb.storage.postgres import PostgresStorage
 
@@ -19,7 +20,7 @@ _BATCH = 1000
 T = TypeVar("T")
 
 
-class GuardedDatabase(BenchmarkStorage):
+class GuardedDatabase(BenchmarkStorage, MoveStorage):
     """A PostgresStorage each call of which comes to an end, whatever state the server is in.
 
     A call takes at most `seconds` when the server does not answer. After a failure the breaker lets calls
@@ -73,6 +74,20 @@ class GuardedDatabase(BenchmarkStorage):
     ) -> None:
         """As PostgresStorage; after a DatabaseUnreachableError it is unknown whether it took place."""
         self._call(lambda: self._database.store(games, results, num_games, replace=replace))
+
+    def save_moves(self, bot_name: str, moves: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+        """As PostgresStorage."""
+        self._call(lambda: self._database.save_moves(bot_name, moves))
+
+    def load_moves(
+        self, bot_name: str, start: int = 0, stop: int | None = None
+    ) -> dict[int, list[tuple[int, int]]]:
+        """As PostgresStorage."""
+        return self._call(lambda: self._database.load_moves(bot_name, start, stop))
+
+    def games_with_moves(self, bot_name: str) -> IdRuns:
+        """As PostgresStorage."""
+        return self._call(lambda: self._database.games_with_moves(bot_name))
 
     def close(self) -> None:
         """As PostgresStorage."""

@@ -17,19 +17,22 @@ from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.engine import database_url, make_engine, open_engine, transaction
+from sgdb.database.histories import add_histories, read_histories, recorded_games
+from sgdb.database.locks import lock_bots_in_set
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
-from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError
-from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot
+from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError, NotFoundError
+from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.moves import MoveStorage
 from sgdb.storage.saving import Save, WholeSetNeededError
 
 log = logging.getLogger(__name__)
 
 
-class PostgresStorage(BenchmarkStorage):
+class PostgresStorage(BenchmarkStorage, MoveStorage):
     """One set in the settings' database; promises as in `BenchmarkStorage`.
 
     Durable when a call returns as far as the server's `synchronous_commit` is. Writers of different bots work
@@ -49,7 +52,7 @@ class PostgresStorage(BenchmarkStorage):
         lock_timeout: float | None = None,
     ) -> None:
         super().__init__(config, base_seed)
-        self._settings = settings
+        self.settings = settings
         self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
         self._opened: Engine | None = None
         self._opened_by = 0
@@ -127,6 +130,40 @@ class PostgresStorage(BenchmarkStorage):
         except WholeSetNeededError:
             retried(lambda: write(True), on_retry=log.info)
 
+    # -- moves ----------------------------------------------------------------------------------
+
+    def save_moves(self, bot_name: str, moves: Mapping[int, Sequence[tuple[int, int]]]) -> None:
+        """One transaction, beside the writers of other bots."""
+
+        def write() -> None:
+            with self._writing() as connection:
+                where = (connection, self.config, self.base_seed)
+                lock_bots_in_set(*where, [bot_name], timeout=self._lock_timeout)
+                found = find_set(*where)
+                if found is None:
+                    raise NotFoundError(
+                        f"there is no set {self.config} with base seed {self.base_seed}, so no moves either",
+                        hint="save the results first",
+                    )
+                add_histories(connection, found[0], bot_name, moves)
+
+        if moves:
+            retried(write, on_retry=log.info)
+
+    def load_moves(
+        self, bot_name: str, start: int = 0, stop: int | None = None
+    ) -> dict[int, list[tuple[int, int]]]:
+        """One bot's moves."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            return dict(read_histories(connection, found[0], bot_name, start, stop)) if found else {}
+
+    def games_with_moves(self, bot_name: str) -> IdRuns:
+        """Looks at the rows, without fetching the moves."""
+        with self._reading() as connection:
+            found = find_set(connection, self.config, self.base_seed)
+            return recorded_games(connection, found[0], bot_name) if found else IdRuns()
+
     # -- connections ----------------------------------------------------------------------------
 
     def close(self) -> None:
@@ -165,14 +202,14 @@ class PostgresStorage(BenchmarkStorage):
                 self.close()
             if self._opened is None:
                 self._opened, self._opened_by = self._open(), os.getpid()
-            elif self._settings.server_address is None:
+            elif self.settings.server_address is None:
                 # An embedded server that has been stopped meanwhile is started; looking takes no time.
-                database_url(self._settings, on_notice=log.info)
+                database_url(self.settings, on_notice=log.info)
             return self._opened
 
     def _open(self) -> Engine:
-        require_set_up(self._settings)
-        engine = open_engine(self._settings, on_notice=log.info)
+        require_set_up(self.settings)
+        engine = open_engine(self.settings, on_notice=log.info)
         event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
         try:
             check_ready(engine)

@@ -10,27 +10,15 @@ import typer
 
 from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption, parse_config
 from sgdb.cli.output import Format, board_text, near
+from sgdb.cli.performance import MEANS, PERFORMANCE_COLUMNS, in_short, performance_in_short
 from sgdb.cli.session import session
-from sgdb.records import GameConfig
 
 query = typer.Typer(
     help="Look at what the database holds, in parts.", no_args_is_help=True, rich_markup_mode=None
 )
 
 _SHOWN = 100  # rows of a table, unless asked for more: a table has to be complete before it can be drawn
-
-
-# A table's columns for the rate and the means: the full names would make it too wide for a terminal.
-_MEANS = {
-    "rate": "completion_rate",
-    "tiles": "tiles_cleared_mean",
-    "stddev": "tiles_cleared_stddev",
-    "singles": "singles_remaining_mean",
-    "moves": "moves_made_mean",
-}
-
-
-_FIELD_OF_COLUMN = _MEANS | {"set": "benchmark_set_id", "seed": "base_seed"}
+_FIELD_OF_COLUMN = MEANS | {"set": "benchmark_set_id", "seed": "base_seed"}
 
 
 @query.command("bot-performance")
@@ -64,22 +52,13 @@ def bot_performance(
     options = operations.BotPerformanceOptions(bot, set_id, parse_config(config), seed, sort)
     rows = operations.bot_performance(options, current.settings(), current.output.progress())
     if format is Format.TABLE:
-        columns = ("bot", "set", "config", "seed", "games", *_MEANS)
-        shown = [_short(row) | {short: row[field] for short, field in _MEANS.items()} for row in rows]
-        current.output.data(format, columns, shown, rows)
+        current.output.data(format, PERFORMANCE_COLUMNS, performance_in_short(rows), rows)
     else:
         current.output.data(format, operations.PERFORMANCE_FIELDS, rows, rows)
     if not rows:
         filtered = options != operations.BotPerformanceOptions(sort=sort)
         found = "no results of that kind" if filtered else "no results yet: sgdb migrate-pickles FOLDER"
         current.output.message(found)
-
-
-def _short(row: dict[str, Any]) -> dict[str, Any]:
-    """A row for a person: the config in one word, ids as they are typed."""
-    config = GameConfig(row["num_rows"], row["num_cols"], row["num_colors"])
-    set_id = row.get("benchmark_set_id", row.get("id"))
-    return {**row, "set": set_id, "config": str(config), "seed": str(row["base_seed"])}
 
 
 @query.command("sets")
@@ -91,7 +70,7 @@ def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
     rows = operations.sets(current.settings(), current.output.progress())
     if format is Format.TABLE:
         columns = ("set", "config", "seed", "num_games", "games", "bots", "results", "created_at")
-        current.output.data(format, columns, [_short(row) for row in rows], rows)
+        current.output.data(format, columns, [in_short(row) for row in rows], rows)
     else:
         current.output.data(format, operations.SET_FIELDS, rows, rows)
     if not rows:
@@ -218,7 +197,7 @@ def mismatches(context: typer.Context, format: FormatOption = Format.TABLE) -> N
     rows = operations.mismatches(current.settings())
     if format is Format.TABLE:
         columns = ("file", "config", "seed", "game_id", "bot", "field", "pickle", "database", "found_at")
-        shown = [{**_short(row), "file": row["pickle_file"].rpartition("/")[2]} for row in rows]
+        shown = [{**in_short(row), "file": row["pickle_file"].rpartition("/")[2]} for row in rows]
         current.output.data(format, columns, shown, rows)
     else:
         current.output.data(format, operations.MISMATCH_FIELDS, rows, rows)
