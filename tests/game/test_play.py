@@ -259,7 +259,9 @@ def test_a_nonsense_answer_names_the_bot_and_the_answer(answer: object) -> None:
     assert "select_action" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("answer", [[0, 1], (_Integral(0), _Integral(1)), iter([0, 1])], ids=str)
+@pytest.mark.parametrize(
+    "answer", [[0, 1], (_Integral(0), _Integral(1)), iter([0, 1])], ids=["list", "integral", "iterator"]
+)
 def test_integers_of_any_kind_are_an_answer(answer: object) -> None:
     """What other libraries return is taken as the plain numbers that it means."""
     moves: list[tuple[int, int]] = []
