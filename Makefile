@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 COUNT ?= 1000000
 
-.PHONY: help demo test package survive fuzz lint format types contracts coverage docs docs-check clean
+.PHONY: help demo test slow survive fuzz lint format types contracts coverage docs docs-check clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -27,8 +27,8 @@ demo: $(VENV)/.installed     ## take small made-up pickles all the way through
 test: $(VENV)/.developed     ## run the tests on the embedded PostgreSQL, or on SGDB_TEST_DATABASE_URL
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-package: $(VENV)/.developed  ## build the wheel, and prove that it works where no checkout is
-	$(BIN)/pytest -m package $(ARGS)
+slow: $(VENV)/.developed     ## the wheel where no checkout is, and playing on a Ray cluster
+	$(BIN)/pytest -m slow $(ARGS)
 
 survive: $(VENV)/.developed  ## kill commands and servers hundreds of times (SGDB_SURVIVAL_ROUNDS=... times each)
 	$(BIN)/pytest -m survival -n $(WORKERS) --dist worksteal $(ARGS)

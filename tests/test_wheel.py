@@ -17,7 +17,7 @@ from tests.legacy import write_legacy
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.mark.package
+@pytest.mark.slow
 def test_wheel_installs_and_migrates_a_file_without_the_checkout(tmp_path: Path, empty_database: str) -> None:
     """The wheel holds everything: migrations, type marker, licence; its declared dependencies are enough."""
     build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT)]

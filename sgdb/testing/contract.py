@@ -21,7 +21,7 @@ OpenStorage = Callable[[GameConfig, int], BenchmarkStorage]
 CONFIG = GameConfig(2, 3, 4)
 _SEEDS = count(1000)
 _property = settings(
-    max_examples=20,
+    max_examples=10,
     deadline=None,
     # Every example has a base seed of its own, and several classes inherit the tests.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.differing_executors],

@@ -66,6 +66,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_cluster_of_two_nodes(settings: Settings, database_url: str, tmp_path: Path) -> None:
     """All that a strategy has to keep to; results and moves arrive in the shared database, stored by the
     workers; bots that hang or die cost their own games; a lost node costs none."""

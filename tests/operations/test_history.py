@@ -62,5 +62,5 @@ def test_what_is_not_there_is_said(recorded: Settings, engine: Engine) -> None:
         assert caught.value.hint
     assert "--config 4x5x4 --seed 42 --games 3 --record-moves --bot LargestGroupBot" in caught.value.hint
     tamper(engine, "UPDATE game_histories SET move_sequence = '[[4,0]]'")
-    with pytest.raises(ValueRefusedError, match="not on a board"):
+    with pytest.raises(ValueRefusedError, match="no cell of a board"):
         list(history(HistoryOptions(1, 0, "RandomBot"), recorded).steps())

@@ -890,7 +890,7 @@ _STEPS = st.lists(
 
 @given(steps=_STEPS)
 @hypothesis_settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 def test_whatever_is_taken_back_in_whatever_order(
     steps: list[Any], settings: Settings, engine: Engine, folder: Path

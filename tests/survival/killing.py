@@ -67,8 +67,8 @@ class Round(NamedTuple):
     moment: float
 
 
-# In an ordinary run: each blow once, one after the other through the command's time.
-FEW = [Round(blow, (number + 0.5) / len(Blow)) for number, blow in enumerate(Blow)]
+# In an ordinary run: early, halfway and late.
+FEW = [Round(blow, (number + 0.5) / 3) for number, blow in enumerate([Blow.COMMAND, Blow.SERVER, Blow.PLUG])]
 
 
 def many(rounds: int, *, others: int | None = None) -> pytest.MarkDecorator:

@@ -206,6 +206,7 @@ def test_rows_on_the_server(folder: Path, room: int) -> None:
         _require_named(_migrate(disk, folder))
 
 
+@pytest.mark.survival
 def test_transaction_log_on_the_server(folder: Path) -> None:
     """A server without room for its log goes down; what is said is why, and not only that it is gone."""
     with _home_on_a_small_disk(folder) as disk:
