@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+
+def _open_standard_streams() -> None:
+    """Puts the null device where a standard stream was closed when the process began: or a file or socket of
+    ours would get its number, and with it what others print."""
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)
 
 
 def main() -> int:
     """Runs the command line; returns the exit code."""
+    _open_standard_streams()
     if sys.argv[1:] == ["--version"]:  # answered without loading the command line
         from sgdb import __version__
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from types import FrameType
@@ -104,12 +105,13 @@ def options(
 def run(arguments: list[str]) -> int:
     """Runs one command line; returns its exit code."""
     signal.signal(signal.SIGTERM, _terminated)
-    if hasattr(signal, "SIGPIPE"):  # `| head` ends a command quietly, as it ends others
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     current = Session(Output())
     try:
         code = _run(arguments, current)
         current.output.flush()
+    except BrokenPipeError:  # whoever read the output has left, as `| head` does
+        current.output.abandon()
+        return _ended_by_sigpipe()
     except OSError as error:  # most often a stream: files and databases have errors of their own
         current.output.abandon()
         what = f"cannot use {error.filename}" if error.filename else "cannot write the output"
@@ -118,10 +120,21 @@ def run(arguments: list[str]) -> int:
     return code
 
 
+def _ended_by_sigpipe() -> int:
+    """Ends the process as such a pipe ends other programs. The signal is not left to itself from the
+    beginning: it would strike as well where a process that plays has gone, before results are saved."""
+    if hasattr(signal, "SIGPIPE"):
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGPIPE)
+    return EnvironmentFaultError.exit_code
+
+
 def _run(arguments: list[str], current: Session) -> int:
     try:
         app(args=arguments, prog_name="sgdb", obj=current)
     except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):  # of which Typer makes an exit code of its own
+            raise exit_.__context__ from None
         code = exit_.code if isinstance(exit_.code, int) else 0
         if code == INTERRUPTED:
             current.output.message("interrupted")

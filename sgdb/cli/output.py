@@ -91,7 +91,7 @@ def board_text(board: list[list[int]], marked: tuple[int, int] | None = None) ->
     from rich.text import Text
 
     text = Text()
-    width = max(len(str(max(map(max, board)))), 1)
+    width = len(str(max((value for row in board for value in row), default=0)))
     for number, row in enumerate(board):
         text.append("  ")
         for at, value in enumerate(row):
@@ -173,7 +173,8 @@ class Output:
 
     def rich(self, renderable: Any) -> None:
         """Something that rich draws, in colour where the terminal has it."""
-        self._console(self._stdout).print(renderable)
+        console = self._console(self._stdout)
+        console.print(renderable, soft_wrap=not console.is_terminal)  # a file has no width
 
     def frames(self, renderables: Iterable[Any], delay: float) -> None:
         """Shows one after the other in the same place, `delay` seconds apart, where the terminal can do that;
@@ -181,7 +182,7 @@ class Output:
         console = self._console(self._stdout)
         if not console.is_terminal or console.is_dumb_terminal:
             for renderable in renderables:
-                console.print(renderable)
+                console.print(renderable, soft_wrap=not console.is_terminal)
             return
         from rich.live import Live
 

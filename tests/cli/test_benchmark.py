@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,35 @@ def test_what_a_user_sees(sgdb_process: Process, tmp_path: Path) -> None:
         assert "next:" in done.stderr or code == 4
     done = sgdb_process(*run, "--storage", "pickle", "--record-moves", SGDB_PICKLE_DIR=str(tmp_path))
     assert "a pickle storage keeps no moves" in done.stderr
+
+
+def test_a_process_that_ends_between_two_games(database_url: str, tmp_path: Path) -> None:
+    """Is no reason for the command to end: no signal strikes it where it speaks to the dead."""
+    environment = clean_environment(SGDB_DATABASE_URL=database_url)
+    arguments = ["benchmark", "run", "--config", "4x5x4", "--games", "30", "--jobs", "1"]
+    for _ in range(3):
+        command = [
+            sys.executable,
+            "-m",
+            "sgdb",
+            *arguments,
+            "--bot",
+            "mybots:DiesLater",
+            "--bot",
+            "RandomBot",
+        ]
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+        )
+        assert done.returncode in (0, 1), done.stderr
+        assert "RandomBot: " in done.stderr
+
+
+def test_without_standard_streams(database_url: str, engine: Engine, tmp_path: Path) -> None:
+    """What a bot prints goes nowhere, and least of all into a connection."""
+    environment = clean_environment(SGDB_DATABASE_URL=database_url)
+    arguments = "benchmark run --config 4x5x4 --games 20 --bot mybots:Spoiler"
+    command = f"{sys.executable} -m sgdb {arguments} <&- >&- 2>&-"
+    done = subprocess.run(["sh", "-c", command], env=environment, cwd=tmp_path, check=False, timeout=120)
+    assert done.returncode == 0
+    assert count(engine, "game_results") == 20
