@@ -32,6 +32,8 @@ _PROGRAM = (
 )
 _LONGEST_ANSWER = 1 << 28  # bytes
 _MAKING = 60.0  # seconds that making a bot may take at least: large libraries are loaded for it
+_ENDING = 5.0  # seconds that a process has for ending by itself once it is deaf
+_NONSENSE = "the process that played it said what no process of ours says: the bot has meddled with it"
 _KINDS: dict[str, type[SgdbError]] = {kind.__name__: kind for kind in (NotFoundError, UsageError, BotError)}
 
 
@@ -88,8 +90,14 @@ class Player:
         if kind == "unmade":
             name, message, hint = rest
             raise _KINDS.get(name, BotError)(message, hint=hint)
+        if kind != "made":
+            raise BotError(f"{source} cannot be made: {_NONSENSE}")
         self.is_made = True
         return str(rest[0])
+
+    def may_have(self, source: BotSource) -> bool:
+        """Whether it has had no bot so far, one of ours, or this very one."""
+        return self._source is None or self._source.is_built_in or source.is_same_as(self._source)
 
     def give(self, source: BotSource, games: Sequence[Task], terms: Terms, *, at_once: bool) -> None:
         """Has it play these games with this bot; it must have nothing else to do. With `at_once` it reports
@@ -114,6 +122,8 @@ class Player:
             for row in rest[0]:
                 yield self._report(row)
             if kind == "done":
+                if self.pending:
+                    raise PlayerFailedError(_NONSENSE)
                 self.speed = self._given / max(self.since - self._given_at, 1e-6)
 
     def time_left(self, time_limit: float | None) -> float | None:
@@ -137,13 +147,16 @@ class Player:
         return None if time_limit is None else max(time_limit, _MAKING)
 
     def _report(self, row: Sequence[Any]) -> Played | Failed:
-        game_id, rest = row[0], row[1:]
-        assert game_id == self.pending[0].game_id, "games come in the order in which they were given"
-        self.pending.popleft()
-        if len(rest) == 1:
-            return Failed(game_id, str(rest[0]))
-        moves = None if rest[1] is None else [(row, col) for row, col in rest[1]]
-        return Played(game_id, Outcome(*rest[0]), moves)
+        # Games come in the order in which they were given.
+        if not self.pending or row[0] != self.pending[0].game_id:
+            raise PlayerFailedError(_NONSENSE)
+        game_id = self.pending.popleft().game_id
+        if len(row) == 2:
+            return Failed(game_id, row[1])
+        _, outcome, moves = row
+        return Played(
+            game_id, Outcome(*outcome), None if moves is None else [(row, col) for row, col in moves]
+        )
 
     # -- the process ------------------------------------------------------------------------------
 
@@ -162,20 +175,53 @@ class Player:
 
     def _heard(self) -> Any:
         try:
-            message = json.loads(self.connection.recv_bytes(_LONGEST_ANSWER))
+            message = self.connection.recv_bytes(_LONGEST_ANSWER)
         except (EOFError, OSError):
             raise self._death() from None
         self.since = time.monotonic()
-        return message
+        try:
+            return _checked(json.loads(message))
+        except (ValueError, RecursionError):
+            raise PlayerFailedError(_NONSENSE) from None
 
     def _death(self) -> PlayerFailedError:
-        # It has closed its socket, so it is in the middle of its end: a blow changes nothing any more.
+        # It has closed its socket, so it is in the middle of its end: how it ends is for it to say.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDING)
         self.kill()
         code = self._process.returncode
         if code < 0:
             name = signal.Signals(-code).name if -code in {*signal.Signals} else f"signal {-code}"
             return PlayerFailedError(f"the process that played it was killed by {name}")
         return PlayerFailedError(f"the process that played it ended with exit code {code}")
+
+
+def _checked(message: Any) -> list[Any]:
+    """The message, if it is one of those that a worker sends: a bot's code could have sent another one.
+    Raises ValueError."""
+    match message:
+        case ["made", str()] | ["unmade", str(), str(), str() | None]:
+            return message
+        case ["games" | "done", [*rows]] if all(map(_is_report, rows)):
+            return message
+    raise ValueError("no message of a worker")
+
+
+def _is_report(row: Any) -> bool:
+    match row:
+        case [int(), str()]:
+            return True
+        case [int(), [*outcome, bool()], moves]:
+            return (
+                len(outcome) == 3
+                and all(type(number) is int and number >= 0 for number in outcome)
+                and (moves is None or (isinstance(moves, list) and all(map(_is_move, moves))))
+            )
+    return False
+
+
+def _is_move(move: Any) -> bool:
+    return isinstance(move, list) and [type(part) for part in move] == [int, int]
 
 
 def _their_output() -> int:

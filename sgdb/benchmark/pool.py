@@ -48,7 +48,7 @@ class ProcessPool(Strategy):
         """See `Strategy`. A bot's own code runs in a process of the pool."""
         if source.is_built_in:
             return open_bot(source).name
-        player = self._idle() or self._start()
+        player = self._idle(source) or self._start()
         try:
             return player.make(source, self._time_limit)
         except SgdbError:
@@ -75,8 +75,14 @@ class ProcessPool(Strategy):
         for player in list(self._players):
             self._remove(player)
 
-    def _idle(self) -> Player | None:
-        return next((player for player in self._players if not player.pending), None)
+    def _idle(self, source: BotSource) -> Player | None:
+        """A process that has nothing to do and may have this bot. One that has had another bot of a user's is
+        ended: whatever that has left behind there, nobody else is to play with it."""
+        for player in [player for player in self._players if not player.pending]:
+            if player.may_have(source):
+                return player
+            self._remove(player)
+        return None
 
     def _start(self) -> Player:
         player = Player(self._path)
@@ -113,7 +119,7 @@ class _Round:
     def _hand_out(self) -> Iterator[Failed]:
         """Gives games to everybody who has none."""
         while self._in_a_row < _GIVE_UP:
-            player = self._pool._idle()
+            player = self._pool._idle(self._source)
             if player is None and len(self._pool._players) >= self._pool.jobs:
                 return
             batch = self._take(_batch_size(player))
@@ -142,26 +148,24 @@ class _Round:
                 self._in_a_row = 0
                 yield report
         except PlayerFailedError as failure:
-            yield self._gone(player, str(failure))
+            yield from self._gone(player, str(failure))
             return
         # What was said meanwhile has been heard: this process has been at one thing all the time.
         left = player.time_left(self._limit)
         if player.pending and left is not None and left <= 0:
             what = "finished the game" if player.is_made else "been made"
-            yield self._gone(player, f"the bot had not {what} after {self._limit:g} seconds")
+            yield from self._gone(player, f"the bot had not {what} after {self._limit:g} seconds")
 
-    def _gone(self, player: Player, reason: str) -> Failed:
+    def _gone(self, player: Player, reason: str) -> Iterator[Failed]:
+        """The first of the player's games has failed; the others are played again."""
         left = list(player.pending)
         player.pending.clear()
         self._pool._remove(player)
-        return self._lost(left, reason)
-
-    def _lost(self, games: list[Task], reason: str) -> Failed:
-        """The first of these games has failed; the others are played again."""
         self._in_a_row += 1
         self._last = reason
-        self._again.extend(games[1:])
-        return Failed(games[0].game_id, reason)
+        self._again.extend(left[1:])
+        for task in left[:1]:  # none, when it was about something else
+            yield Failed(task.game_id, reason)
 
 
 def _batch_size(player: Player | None) -> int:

@@ -26,7 +26,10 @@ _FLUSH = 0.1  # seconds
 
 def main(descriptor: int) -> NoReturn:
     """Serves the parent at the other end of this socket until it is gone."""
+    # What the bot starts is not to hold this end open when this process has ended, or to speak for it.
+    os.set_inheritable(descriptor, False)
     connection = Connection(descriptor)
+    os.register_at_fork(after_in_child=connection.close)
     inbox: SimpleQueue[Any] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, inbox), daemon=True).start()
     worker = _Worker(connection)
@@ -50,6 +53,7 @@ class _Worker:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._pid = os.getpid()
         self._bot: Bot | None = None
         self._flushed = 0.0
 
@@ -97,6 +101,8 @@ class _Worker:
                 waiting = []
 
     def _say(self, *message: Any) -> None:
+        if os.getpid() != self._pid:  # a copy that the bot has made of this process, and let go on
+            os._exit(0)
         self._connection.send_bytes(json.dumps(message).encode())
         self._flushed = time.monotonic()
 

@@ -6,10 +6,14 @@ Only the standard library is imported at the head, and nothing of the tests.
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -88,11 +92,61 @@ class Useless(First):
         time.sleep(600)
 
 
+class Forking(First):
+    """Leaves a copy of its process behind in each game, which answers later, and a child that lives on."""
+
+    def select_action(self, board):
+        if os.fork() == 0:
+            os.setsid()
+            time.sleep(0.2)
+            return None
+        return super().select_action(board)
+
+
+class Crashing(First):
+    """Has a child that would hold open what it inherits, and ends by a crash."""
+
+    def misbehave(self, board):
+        os.system("setsid sleep 20 &")
+        os.kill(os.getpid(), signal.SIGSEGV)
+
+
+class Meddling(First):
+    """Writes into whatever is open."""
+
+    def misbehave(self, board):
+        for descriptor in range(3, 40):
+            with suppress(OSError):
+                os.write(descriptor, b"\0\0\0\4junk")
+
+
+class Lying(First):
+    """Has its process say what it never says."""
+
+    def misbehave(self, board):
+        json.dumps = lambda _: '["done", [[0, [1, 2, -3, true], null]]]'
+
+
+class DiesLater(First):
+    """Ends its process when it has played."""
+
+    def select_action(self, board):
+        threading.Timer(0.02, os._exit, (0,)).start()
+        return super().select_action(board)
+
+
 class Slow(First):
     """Takes its time."""
 
     def misbehave(self, board):
         time.sleep(0.05)
+
+
+class Slower(First):
+    """Takes so long that a cluster notices meanwhile what it has lost."""
+
+    def misbehave(self, board):
+        time.sleep(0.3)
 
 
 class Needy(First):

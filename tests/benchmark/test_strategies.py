@@ -25,6 +25,7 @@ BOARDS = [draw_board(CONFIG, seed) for seed in islice(game_seeds(7), 24)]
 TASKS = [Task(game_id, board_json(board)) for game_id, board in enumerate(BOARDS)]
 ODD = [game_id for game_id, board in enumerate(BOARDS) if bots.chosen(board)]
 MODULE = "tests.benchmark.bots"
+NONSENSE = "the process that played it said what no process of ours says: the bot has meddled with it"
 # A bad bot's own module, and what is said of the games that it fails.
 REASONS = {
     "Raising": "the bot raised ValueError: odd",
@@ -101,6 +102,9 @@ def test_in_a_pool(pool: ProcessPool) -> None:
     [
         ("Dying", "the process that played it ended with exit code 3"),
         ("Hanging", "the bot had not finished the game after 0.5 seconds"),
+        ("Crashing", "the process that played it was killed by SIGSEGV"),
+        ("Meddling", NONSENSE),
+        ("Lying", NONSENSE),
     ],
 )
 def test_a_bot_that_dies_or_hangs_costs_its_own_games(pool: ProcessPool, bot: str, reason: str) -> None:
@@ -109,6 +113,17 @@ def test_a_bot_that_dies_or_hangs_costs_its_own_games(pool: ProcessPool, bot: st
     reports = sorted(pool.play(source_of(f"{MODULE}:{bot}"), tasks, Terms()))
     good = outcomes(bots.First(), Terms())
     assert reports == [Failed(g, reason) if g in ODD else good[g] for g in range(len(tasks))]
+
+
+def test_what_a_bot_leaves_behind_touches_no_other(pool: ProcessPool) -> None:
+    """Copies of its process that play on, and processes that end later, say nothing of other bots' games."""
+    good = outcomes(bots.First(), Terms())
+    for name in ("Forking", "First", "DiesLater", "First"):
+        reports = sorted(pool.play(source_of(f"{MODULE}:{name}"), TASKS, Terms()))
+        if name == "DiesLater":
+            assert all(report == good[report.game_id] for report in reports if isinstance(report, Played))
+        else:
+            assert reports == good
 
 
 def test_a_bot_that_never_ends_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
