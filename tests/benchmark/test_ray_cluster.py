@@ -22,6 +22,7 @@ _ROOT = Path(__file__).resolve().parents[2]
 _PROGRAM = """
 import os, sys
 
+import ray
 from ray.cluster_utils import Cluster
 
 from sgdb.benchmark import Benchmark, RayCluster
@@ -33,6 +34,7 @@ from tests.benchmark.test_strategies import check_strategy
 small = {"num_cpus": 1, "object_store_memory": 80_000_000}
 cluster = Cluster(initialize_head=True, head_node_args={"include_dashboard": False, **small})
 second = cluster.add_node(**small)
+cluster.wait_for_nodes()
 try:
     with RayCluster(cluster.address, time_limit=1) as strategy:
         check_strategy(strategy)
@@ -48,6 +50,7 @@ try:
                 print(run.bot, run.played, *(failure.game_id for failure in run.failures), sep=" ")
 
             # A node is lost in the middle: what it was at work on is played by the other one.
+            ray.get([*strategy._workers])  # both have begun, on a slow machine as well
             play = strategy.play
 
             def losing(*arguments):
@@ -57,9 +60,9 @@ try:
                     yield report
 
             strategy.play = losing
-            run, = benchmark.run_bots([bots.Slow()])
+            run, = benchmark.run_bots([bots.Slower()])
             assert (run.played, run.failures) == (80, []), run
-            assert "was lost" in strategy._last_loss
+            assert "was lost" in strategy._last_loss, (strategy._last_loss, strategy._ready)
 finally:
     cluster.shutdown()
 print("done")
@@ -93,7 +96,7 @@ def test_a_cluster_of_two_nodes(settings: Settings, database_url: str, tmp_path:
             BotRun("GreedySinglesBot", played=80),
             BotRun("RandomBot", there=80),
         ]
-        slow, first = (storage.load_results(bot) for bot in ("Slow", "First"))
+        slow, first = (storage.load_results(bot) for bot in ("Slower", "First"))
         assert [row._replace(bot_name="First") for row in slow] == first
         assert storage.games_with_moves("RandomBot").pairs() == [(0, 80)]
         assert storage.games_with_moves("First").pairs() == [(0, 80)]
