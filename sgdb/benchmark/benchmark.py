@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sgdb.benchmark.boards import Boards
-from sgdb.benchmark.keeping import DatabaseKeeper, StorageKeeper
+from sgdb.benchmark.keeping import DatabaseKeeper, StorageKeeper, save_played
 from sgdb.benchmark.named_bots import BotSource, checked_name, source_of
 from sgdb.benchmark.pool import ProcessPool
 from sgdb.benchmark.reports import Failed, Kept, Played, Task, Terms
@@ -161,17 +161,19 @@ class Benchmark:
         """Has anything with `name` and `select_action(board) -> (row, col) | None` play all the games, here
         and now, whatever results it has; returns its results by game id.
 
-        With `save_results` they are saved at the end: results that are there already have to be the same, or
-        nothing is saved and it raises ConflictError. What the agent raises passes through; BotError when it
-        answers with no move.
+        With `save_results` they are saved at the end: results that are there already, and boards, have to be
+        the same, or nothing is saved and it raises ConflictError. What the agent raises passes through;
+        BotError when it answers with no move.
         """
         name = checked_name(agent, type(agent).__name__)
-        rows = []
+        rows, played = [], []
         for game in self.iter_games():
             outcome = play(game.cells, agent, move_limit=self.move_limit)
             rows.append(BotPerformance(name, game.game_id, *outcome))
+            if save_results:
+                played.append(Task(*game).game)
         if save_results:
-            self.storage.save_results(name, rows)
+            save_played(self.storage, self.num_games, name, rows, played)
         return rows
 
     def _run(
@@ -182,8 +184,8 @@ class Benchmark:
         wanted = sorted({*missing, *self._without_moves(bot)}) if record_moves else missing
         if not wanted:
             return run
-        saver = _Saver(StorageKeeper(self.storage, record_moves=record_moves), run)
-        games = (Task(game.game_id, game.board) for game in self._boards.get(wanted, add=True))
+        saver = _Saver(StorageKeeper(self.storage, self.num_games, record_moves=record_moves), run)
+        games = saver.handed_out(Task(*game) for game in self._boards.get(wanted, add=True))
         terms = Terms(self.move_limit, record_moves)
         reports = strategy.play(source, games, terms, self._far_keeper(record_moves))
         progress.start(len(wanted), "game")
@@ -215,7 +217,7 @@ class Benchmark:
         storage = self.storage
         if not isinstance(storage, PostgresStorage) or storage.settings.server_address is None:
             return None
-        return DatabaseKeeper(storage.settings, self.config, self.base_seed, record_moves)
+        return DatabaseKeeper(storage.settings, self.config, self.base_seed, self.num_games, record_moves)
 
     # -- as a context -----------------------------------------------------------------------------
 
@@ -239,8 +241,15 @@ class _Saver:
     def __init__(self, keeper: Keeper, run: BotRun) -> None:
         self._keeper = keeper
         self._run = run
+        self._tasks: dict[int, Task] = {}
         self._waiting: list[Played] = []
         self._due = time.monotonic() + _SAVE_EVERY
+
+    def handed_out(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """These, each remembered until it is done with: its board goes with its result."""
+        for task in tasks:
+            self._tasks[task.game_id] = task
+            yield task
 
     def take(self, report: Played | Kept | Failed) -> None:
         if isinstance(report, Played):
@@ -253,13 +262,17 @@ class _Saver:
     def save(self) -> None:
         """Saves what is waiting. When that is interrupted, it is still waiting."""
         began = time.monotonic()
-        for report in self._keeper.keep(self._run.bot, self._waiting):
+        for report in self._keeper.keep(self._run.bot, self._waiting, self._played()):
             self._count(report)
         self._waiting = []
         now = time.monotonic()
         self._due = now + min(max(_SAVE_EVERY, _SAVE_SHARE * (now - began)), _SAVE_SELDOM)
 
+    def _played(self) -> list[Task]:
+        return [self._tasks[game.game_id] for game in self._waiting if game.game_id in self._tasks]
+
     def _count(self, report: Kept | Failed) -> None:
+        self._tasks.pop(report.game_id, None)
         if isinstance(report, Failed):
             self._run.failures.append(report)
         else:

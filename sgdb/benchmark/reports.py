@@ -6,17 +6,24 @@ from typing import Any, NamedTuple
 
 from sgdb.errors import BotError
 from sgdb.game.play import MOVE_LIMIT, Outcome
-from sgdb.records import BotPerformance
+from sgdb.records import BotPerformance, GameSnapshot
 
 Moves = list[tuple[int, int]]
 _LONGEST = 300  # characters of a bot's own words
 
 
 class Task(NamedTuple):
-    """One game to be played; `board` is JSON text."""
+    """One game to be played: `board` is JSON text, the rest what the set says of it."""
 
     game_id: int
     board: str
+    seed: int | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def game(self) -> GameSnapshot:
+        """The game as it is stored, once it has been played: blanks in a board of numbers mean nothing."""
+        return GameSnapshot(self.game_id, "".join(self.board.split()), self.seed, self.metadata)
 
 
 class Terms(NamedTuple):

@@ -11,18 +11,20 @@ from sqlalchemy import Engine
 
 from sgdb.benchmark import Benchmark, InProcess, ProcessPool
 from sgdb.benchmark.benchmark import BotRun
+from sgdb.benchmark.keeping import DatabaseKeeper
 from sgdb.benchmark.named_bots import BotSource
-from sgdb.benchmark.reports import Report, Task, Terms
+from sgdb.benchmark.reports import Kept, Played, Report, Task, Terms
 from sgdb.benchmark.strategy import Keeper
 from sgdb.errors import BotError, ConflictError, LayoutError, UsageError
 from sgdb.game.bots import BUILT_IN, LargestGroupBot, RandomBot
 from sgdb.game.play import play
+from sgdb.operations.rollback import RollbackOptions, rollback
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import BenchmarkData, BenchmarkStorage, PickleStorage, PostgresStorage, open_storage
 from sgdb.testing.data import first_games
 from tests.benchmark import bots
-from tests.steps import database_state
+from tests.steps import database_state, migrate
 
 CONFIG = GameConfig(4, 4, 3)
 GAMES = first_games(CONFIG, 42, 30)
@@ -223,6 +225,69 @@ def test_a_set_with_boards_of_its_own_is_played_but_not_extended(
     with pytest.raises(LayoutError, match="game 0 of the stored set 4x4x3 does not follow"):
         open_benchmark(2).run_bots(["RandomBot"])
     assert database_state(engine)["games"] == before["games"]
+
+
+@pytest.fixture
+def strange_set(settings: Settings, tmp_path: Path) -> list[GameSnapshot]:
+    """Ten migrated games whose boards do not follow from their set's base seed. A rollback removes them."""
+    games = first_games(CONFIG, 43, 10)
+    with PickleStorage(tmp_path / "strange.pkl", CONFIG, 42) as pickle:
+        pickle.save_data(BenchmarkData(games, {}, CONFIG, 10, 42))
+    migrate(settings, tmp_path / "strange.pkl")
+    return games
+
+
+@pytest.mark.parametrize("who", ["run", "agent", "keeper"])
+def test_results_go_with_the_boards_they_were_played_on(
+    who: str,
+    open_benchmark: Any,
+    settings: Settings,
+    storage: PostgresStorage,
+    strange_set: list[GameSnapshot],
+) -> None:
+    """The set is removed while a bot plays: it comes back with the boards that were played, not with those
+    that the seed draws."""
+
+    class Removing(bots.First):
+        name = "First"
+
+        def select_action(self, board: Any) -> Any:
+            if storage.data_exists():
+                rollback(RollbackOptions(), settings)
+            return super().select_action(board)
+
+    rows = [played(bots.First(), game) for game in strange_set]
+    if who == "run":
+        assert open_benchmark().run_bots([Removing()])[0].played == 10
+    elif who == "agent":
+        assert open_benchmark().evaluate_agent(Removing(), save_results=True) == rows
+    else:
+        rollback(RollbackOptions(), settings)
+        reports = [Played(game.game_id, play(game.cells, bots.First())) for game in strange_set]
+        far = DatabaseKeeper(settings, CONFIG, 42, 10, record_moves=False)
+        kept = far.keep("First", reports, [Task(*game) for game in strange_set])
+        assert kept == [Kept(game.game_id, recorded=False) for game in strange_set]
+    assert storage.load_data() == BenchmarkData(strange_set, {"First": rows}, CONFIG, 10, 42)
+
+
+def test_results_are_not_stored_beside_another_board(
+    open_benchmark: Any, settings: Settings, storage: PostgresStorage, strange_set: list[GameSnapshot]
+) -> None:
+    """The set has been removed and made anew while a bot played."""
+
+    class Replacing(bots.First):
+        name = "First"
+
+        def select_action(self, board: Any) -> Any:
+            if storage.bot_names() == []:
+                rollback(RollbackOptions(), settings)
+                storage.save_results("Other", [played(bots.First(), GAMES[9])._replace(bot_name="Other")])
+            return super().select_action(board)
+
+    with pytest.raises(ConflictError):
+        open_benchmark().run_bots([Replacing()])
+    assert (storage.bot_names(), [*storage.iter_games()]) == (["Other"], GAMES[:10])
+    assert strange_set != GAMES[:10]
 
 
 def test_an_agent_is_evaluated_here(open_benchmark: Any, storage: PostgresStorage) -> None:
