@@ -111,10 +111,9 @@ class Benchmark:
         return self.storage.load_results(bot_name, 0, self.num_games)
 
     def missing_games(self, bot_name: str) -> list[int]:
-        """The games that this bot has no result on."""
-        return self.storage.determine_missing_games(
-            bot_name, {bot_name: self.results(bot_name)}, self.num_games
-        )
+        """The games that this bot has no result on; one that bears another bot's name is one, too."""
+        there = {row.game_id for row in self.results(bot_name)}
+        return [game_id for game_id in range(self.num_games) if game_id not in there]
 
     # -- playing ----------------------------------------------------------------------------------
 

@@ -65,7 +65,7 @@ class StorageKeeper:
         for game in games:
             stored = there.get(game.game_id)
             ours = game.performance(bot)
-            if stored is None or stored[2:6] != ours[2:6]:
+            if stored is None or (stored.bot_name, *stored[2:6]) != (ours.bot_name, *ours[2:6]):
                 reports.append(Failed(game.game_id, _otherwise(ours, stored)))
             else:
                 moves[game.game_id] = game.moves or []
@@ -131,6 +131,8 @@ def save_played(
 def _otherwise(ours: BotPerformance, stored: BotPerformance | None) -> str:
     if stored is None:
         return "its moves are not recorded: its result is gone"
+    if stored.bot_name != ours.bot_name:
+        return f"its moves are not recorded: the stored result bears the name {stored.bot_name!a:.80}"
     fields = ("tiles_cleared", "singles_remaining", "moves_made", "completed")
     said = ", ".join(
         f"{field} {getattr(ours, field)} instead of {getattr(stored, field)}"

@@ -198,6 +198,25 @@ def test_moves_are_recorded_also_for_results_that_are_there(
     assert strategy.played == [("RandomBot", 2)]
 
 
+def test_results_that_bear_another_name_are_there(
+    open_benchmark: Any, strategy: Listening, storage: PostgresStorage
+) -> None:
+    """Whoever reached what is filed under a bot's name: nothing is played for it, and no moves are stored
+    beside it."""
+    theirs = [row._replace(bot_name="Other") for row in expected(LargestGroupBot(), 0, 10)]
+    storage.save_results("LargestGroupBot", theirs)
+    assert open_benchmark().missing_games("LargestGroupBot") == []
+    assert open_benchmark().run_bots(["LargestGroupBot"]) == [BotRun("LargestGroupBot", there=10)]
+    assert strategy.played == []
+    run = open_benchmark().run_bots(["LargestGroupBot"], record_moves=True)[0]
+    assert (run.recorded, {failure.reason for failure in run.failures}) == (
+        0,
+        {"its moves are not recorded: the stored result bears the name 'Other'"},
+    )
+    assert storage.load_moves("LargestGroupBot") == {}
+    assert storage.load_results("LargestGroupBot") == theirs
+
+
 def test_the_first_to_store_a_game_has_it(open_benchmark: Any, storage: PostgresStorage) -> None:
     """Another process has stored other results of the bot meanwhile: they stay, and nobody is troubled."""
     mine = expected(bots.First(), 0, 10)
