@@ -35,8 +35,9 @@ _LARGEST_SAVE = 5000  # games
 
 @dataclass
 class BotRun:
-    """What has become of one bot's games: `there` had a result already, `played` were played now, `recorded`
-    of them with their moves; `failures` are the others, each with its reason."""
+    """What has become of one bot's games: `there` had a result already, or got one from another process
+    meanwhile; `played` were played and kept now; `failures` are the others, each with its reason.
+    `recorded` are those whose moves were stored now, whenever the result was."""
 
     bot: str
     there: int = 0
@@ -179,11 +180,12 @@ class Benchmark:
         self, strategy: Strategy, bot: str, source: BotSource, record_moves: bool, progress: Progress
     ) -> BotRun:
         missing = self.missing_games(bot)
-        run = BotRun(bot, there=self.num_games - len(missing))
         wanted = sorted({*missing, *self._without_moves(bot)}) if record_moves else missing
+        run = BotRun(bot, there=self.num_games - len(wanted))
         if not wanted:
             return run
-        saver = _Saver(StorageKeeper(self.storage, self.num_games, record_moves=record_moves), run)
+        keeper = StorageKeeper(self.storage, self.num_games, record_moves=record_moves)
+        saver = _Saver(keeper, run, missing)
         games = saver.handed_out(Task(*game) for game in self._boards.get(wanted, add=True))
         terms = Terms(self.move_limit, record_moves)
         reports = strategy.play(source, games, terms, self._far_keeper(record_moves))
@@ -237,9 +239,11 @@ class Benchmark:
 class _Saver:
     """Takes the reports on one bot's games, counts them, and has games kept, some at a time."""
 
-    def __init__(self, keeper: Keeper, run: BotRun) -> None:
+    def __init__(self, keeper: Keeper, run: BotRun, missing: Iterable[int]) -> None:
+        """`missing` are the games that have no result yet."""
         self._keeper = keeper
         self._run = run
+        self._missing = {*missing}
         self._tasks: dict[int, Task] = {}
         self._waiting: list[Played] = []
         self._due = time.monotonic() + _SAVE_EVERY
@@ -275,7 +279,9 @@ class _Saver:
         if isinstance(report, Failed):
             self._run.failures.append(report)
         else:
-            self._run.played += 1
+            is_new = report.stored and report.game_id in self._missing
+            self._run.played += is_new
+            self._run.there += not is_new
             self._run.recorded += report.recorded
 
 

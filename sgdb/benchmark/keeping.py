@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from sgdb.benchmark.reports import Failed, Kept, Played, Task
@@ -39,12 +39,19 @@ class StorageKeeper:
             return []
         ids = {game.game_id for game in games}
         played = {task.game_id: task.game for task in tasks if task.game_id in ids}
-        self._save(bot, [game.performance(bot) for game in games], played)
+        stored = self._save(bot, [game.performance(bot) for game in games], played)
         if self._moves is None:
-            return [Kept(game.game_id, recorded=False) for game in games]
-        return self._record(self._moves, bot, games)
+            return [Kept(game.game_id, recorded=False, stored=game.game_id in stored) for game in games]
+        reports = self._record(self._moves, bot, games)
+        return [
+            report._replace(stored=report.game_id in stored) if isinstance(report, Kept) else report
+            for report in reports
+        ]
 
-    def _save(self, bot: str, rows: list[BotPerformance], played: Mapping[int, GameSnapshot]) -> None:
+    def _save(
+        self, bot: str, rows: list[BotPerformance], played: Mapping[int, GameSnapshot]
+    ) -> Collection[int]:
+        """Stores those of the rows that no other process is ahead of; returns the games of these."""
         for attempt in range(_ATTEMPTS):
             try:
                 games = [played[row.game_id] for row in rows if row.game_id in played]
@@ -56,7 +63,8 @@ class StorageKeeper:
                     raise  # it is about something else than these results
                 rows = lacking
             else:
-                return
+                break
+        return {row.game_id for row in rows}
 
     def _record(self, storage: MoveStorage, bot: str, games: list[Played]) -> list[Kept | Failed]:
         there = self._stored(bot, [game.game_id for game in games])

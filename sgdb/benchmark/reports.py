@@ -46,10 +46,14 @@ class Played(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A game has been played and its result is stored; `recorded` tells whether its moves are, too."""
+    """A game has been played and a result is stored; `recorded` tells whether its moves are, too.
+
+    `stored` is False where it is another process's result, which was there first and stays.
+    """
 
     game_id: int
     recorded: bool
+    stored: bool = True
 
 
 class Failed(NamedTuple):
