@@ -138,7 +138,8 @@ class Benchmark:
 
         With `record_moves` the moves are stored, too, also for games that have a result and no moves: where
         the bot plays these otherwise now, the game is a failure. Raises UsageError when the storage keeps no
-        moves. For other errors see `BenchmarkStorage`.
+        moves; a dual one whose database is away keeps results only, with a notice, and the next call records
+        the moves. For other errors see `BenchmarkStorage`.
         """
         progress = progress or Silent()
         if record_moves and not isinstance(self.storage, MoveStorage):
@@ -201,6 +202,11 @@ class Benchmark:
             finally:
                 progress.finish()
         run.failures.sort()
+        if record_moves and saver.unrecorded:
+            progress.notice(
+                f"the database is away: {saver.unrecorded} games of {bot} are kept without their moves; the "
+                "next run records them"
+            )
         return run
 
     def _without_moves(self, bot: str) -> Sequence[int]:
@@ -244,6 +250,7 @@ class _Saver:
         self._keeper = keeper
         self._run = run
         self._missing = {*missing}
+        self.unrecorded = 0
         self._tasks: dict[int, Task] = {}
         self._waiting: list[Played] = []
         self._due = time.monotonic() + _SAVE_EVERY
@@ -283,6 +290,7 @@ class _Saver:
             self._run.played += is_new
             self._run.there += not is_new
             self._run.recorded += report.recorded
+            self.unrecorded += not report.recorded
 
 
 def _introduced(strategy: Strategy, sources: list[BotSource]) -> dict[str, BotSource]:

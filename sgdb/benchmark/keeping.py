@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from sgdb.benchmark.reports import Failed, Kept, Played, Task
-from sgdb.errors import BusyError, ConflictError, EnvironmentFaultError
+from sgdb.errors import BusyError, ConflictError, EnvironmentFaultError, NotFoundError
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
@@ -32,8 +32,7 @@ class StorageKeeper:
     def keep(self, bot: str, games: list[Played], tasks: Iterable[Task] = ()) -> list[Kept | Failed]:
         """See `Keeper`. Stores results first; see `BenchmarkStorage` for errors.
 
-        With a dual storage whose database is away the results are kept, and the games reported as failed
-        for the sake of their moves.
+        With a dual storage whose database is away the results are kept, and not recorded.
         """
         if not games:
             return []
@@ -92,10 +91,11 @@ class StorageKeeper:
                     for report in self._save_moves(storage, bot, {game_id: made})
                 ]
             return [Failed(game_id, f"its moves are not recorded: {error.message}") for game_id in moves]
-        except (EnvironmentFaultError, BusyError) as error:
+        except (EnvironmentFaultError, BusyError, NotFoundError):
             if self._storage.kind != "dual":
                 raise
-            return [Failed(game_id, f"its moves are not recorded: {error.message}") for game_id in moves]
+            # The database is away, or has not got yet what it is owed.
+            return [Kept(game_id, recorded=False) for game_id in moves]
         return [Kept(game_id, recorded=True) for game_id in moves]
 
     def _stored(self, bot: str, ids: list[int]) -> dict[int, BotPerformance]:

@@ -24,7 +24,7 @@ from sgdb.settings import Settings, load_settings
 from sgdb.storage import BenchmarkData, BenchmarkStorage, PickleStorage, PostgresStorage, open_storage
 from sgdb.testing.data import first_games
 from tests.benchmark import bots
-from tests.steps import database_state, migrate
+from tests.steps import Listener, database_state, migrate
 
 CONFIG = GameConfig(4, 4, 3)
 GAMES = first_games(CONFIG, 42, 30)
@@ -354,8 +354,11 @@ def test_other_storages(kind: str, open_benchmark: Any, settings: Settings, tmp_
                 assert [*side.load_moves("RandomBot")] == [*range(10)]
 
 
-def test_without_the_database_a_dual_storage_goes_on(open_benchmark: Any, tmp_path: Path) -> None:
-    """The results are in the pickle; what could not be recorded is said of each game."""
+def test_without_the_database_a_dual_storage_goes_on(
+    open_benchmark: Any, settings: Settings, storage: PostgresStorage, tmp_path: Path
+) -> None:
+    """The results are in the pickle, and a notice says that their moves are not recorded: the next run does
+    that."""
     away = load_settings(
         {
             "home": tmp_path / "sgdb-home",
@@ -364,11 +367,25 @@ def test_without_the_database_a_dual_storage_goes_on(open_benchmark: Any, tmp_pa
             "connect_timeout": 1,
         }
     )
-    run = open_benchmark(storage="dual", settings=away).run_bots(["RandomBot"], record_moves=True)[0]
-    assert "its moves are not recorded" in run.failures[0].reason
-    assert [failure.game_id for failure in run.failures] == [*range(10)]
+    listener = Listener()
+    runs = open_benchmark(storage="dual", settings=away).run_bots(
+        ["RandomBot"], record_moves=True, progress=listener
+    )
+    assert runs == [BotRun("RandomBot", played=10, recorded=0)]
+    assert len(listener.notices) == 1
+    assert "10 games of RandomBot are kept without their moves" in listener.notices[0]
     side = PickleStorage(tmp_path / "pickles" / "benchmark_4_4_3_42.pkl", CONFIG, 42)
     assert side.load_results("RandomBot") == expected(RandomBot(), 0, 10)
+    back = load_settings(
+        {
+            "home": settings.home,
+            "database_url": settings.database_url and settings.database_url.get_secret_value(),
+            "pickle_dir": tmp_path / "pickles",
+        }
+    )
+    runs = open_benchmark(storage="dual", settings=back).run_bots(["RandomBot"], record_moves=True)
+    assert runs == [BotRun("RandomBot", there=10, recorded=10)]
+    assert [*storage.load_moves("RandomBot")] == [*range(10)]
 
 
 def test_calls_that_make_no_sense(settings: Settings) -> None:
