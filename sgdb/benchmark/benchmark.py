@@ -73,8 +73,8 @@ class Benchmark:
             raise UsageError(
                 f"there is no benchmark of {num_games!a:.40} games", hint=f"take 1 to {LAST_GAME + 1}"
             )
-        if type(move_limit) is not int or move_limit < 0:
-            raise UsageError(f"there is no move limit of {move_limit!a:.40}", hint="take 0 or more")
+        if type(move_limit) is not int or move_limit < 1:
+            raise UsageError(f"there is no move limit of {move_limit!a:.40}", hint="take 1 or more")
         if isinstance(storage, BenchmarkStorage):
             if (storage.config, storage.base_seed) != (config, base_seed):
                 raise UsageError(

@@ -390,7 +390,7 @@ def test_without_the_database_a_dual_storage_goes_on(
 
 def test_calls_that_make_no_sense(settings: Settings) -> None:
     """They are refused before anything is opened."""
-    for options in ({"num_games": 0}, {"num_games": 1.5}, {"move_limit": -1}, {"base_seed": "x"}):
+    for options in ({"num_games": 0}, {"num_games": 1.5}, {"move_limit": 0}, {"base_seed": "x"}):
         with pytest.raises(UsageError):
             Benchmark(CONFIG, settings=settings, **options)
     other = open_storage("database", config=CONFIG, base_seed=1, settings=settings)
