@@ -129,8 +129,8 @@ class Benchmark:
 
         A bot is named (one of the built-in ones, or "package.module:Class"), a class that is made without
         arguments, or an object with `name` and `select_action(board)`, which is sent to the processes that
-        play; None are all built-in bots. All are made once before anything is played, and what is wrong with
-        one raises: NotFoundError, BotError, UsageError.
+        play; None are all built-in bots, a single name is one bot. All are made once before anything is
+        played, and what is wrong with one raises: NotFoundError, BotError, UsageError.
 
         Results are saved as they come, about every second; whatever ends the run, what was played until then
         is saved, and the next run goes on from there. A game that the bot fails is in the bot's `failures`,
@@ -147,7 +147,8 @@ class Benchmark:
                 f"a {self.storage.kind} storage keeps no moves",
                 hint="moves are recorded in the database: take the storage database or dual",
             )
-        sources = [source_of(bot) for bot in (BUILT_IN if bots is None else bots)]
+        named_bots = BUILT_IN if bots is None else [bots] if isinstance(bots, str) else bots
+        sources = [source_of(bot) for bot in named_bots]
         strategy = self._strategy or ProcessPool()
         try:
             named = _introduced(strategy, sources)

@@ -95,6 +95,7 @@ def test_only_what_is_missing_is_played(
     assert data is not None
     assert (data.games, data.num_games) == (GAMES[:10], 10)
     assert data.results == {bot().name: expected(bot(), 0, 10) for bot in BUILT_IN.values()}
+    assert open_benchmark().run_bots("RandomBot") == [BotRun("RandomBot", there=10)]
     del strategy.played[:]
     for num_games in (10, 4):
         assert open_benchmark(num_games).run_bots() == [BotRun(name, there=num_games) for name in BUILT_IN]
