@@ -76,8 +76,11 @@ def reason_of(error: BaseException) -> str:
 def in_a_line(error: BaseException) -> str:
     """Class and first line of an exception that is not ours, whose text may be of any kind and size."""
     try:
-        text = str(error)
-    except Exception as worse:  # its __str__ is the bot's own code
+        # Its __str__ is the bot's own code, and may return a kind of text of its own.
+        text = str.__str__(str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:
         text = f"(and {type(worse).__name__} when asked for its text)"
     line: Any = next(iter(text.strip().splitlines()), "")
     name = type(error).__name__

@@ -167,6 +167,27 @@ class Sly(str):
     __hash__ = None  # type: ignore[assignment]
 
 
+@pytest.mark.parametrize("worse", [SystemExit, GeneratorExit, ValueError])
+def test_an_exception_cannot_end_the_program_by_its_text(worse: type[BaseException]) -> None:
+    """What a bot raises costs its game, also where asking for the text raises; Ctrl-C comes through."""
+
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise worse
+
+    class Raising(bots.First):
+        def misbehave(self, board: object) -> None:
+            raise Wordless
+
+    reports = list(InProcess().play(source_of(Raising()), TASKS, Terms()))
+    failed = [report for report in reports if isinstance(report, Failed)]
+    said = f"the bot raised Wordless: (and {worse.__name__} when asked for its text)"
+    assert failed == [Failed(game_id, said) for game_id in ODD]
+    worse = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        list(InProcess().play(source_of(Raising()), TASKS, Terms()))
+
+
 def test_a_name_is_what_it_consists_of() -> None:
     """A bot is filed under the name that was checked; what the name says of itself does not matter."""
     kind = type("Named", (bots.First,), {"name": Sly("First")})
