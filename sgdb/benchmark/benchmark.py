@@ -52,7 +52,8 @@ class Benchmark:
     `storage` is where the set is kept: a storage of this very set, or "database", "pickle" or "dual", opened
     with `settings`; left out, the settings choose. Nothing is read or made before it is asked for. The set
     may hold more games than these, and results of any number of bots: they are used, and left alone. Games
-    that the set lacks are drawn from the base seed when they are to be played, and added to it.
+    that the set lacks are drawn from the base seed when they are to be played, and added to it; a set that
+    bots have run on declares as many games, or more.
 
     `strategy` is who plays; by default a ProcessPool on all cores. Several benchmarks, in any number of
     processes, may be at work on one set: see `BenchmarkStorage`. Raises UsageError.
@@ -152,9 +153,12 @@ class Benchmark:
         strategy = self._strategy or ProcessPool()
         try:
             named = _introduced(strategy, sources)
-            return [
+            runs = [
                 self._run(strategy, name, source, record_moves, progress) for name, source in named.items()
             ]
+            if runs:
+                self._declare()
+            return runs
         finally:
             if strategy is not self._strategy:
                 strategy.close()
@@ -209,6 +213,12 @@ class Benchmark:
                 "next run records them"
             )
         return run
+
+    def _declare(self) -> None:
+        """Has the set, which has all these games by now, declare as many."""
+        stored = self.storage.load_part((), 0, 0)
+        if stored is not None and stored.num_games < self.num_games:
+            self.storage.store((), {}, self.num_games, replace=False)
 
     def _without_moves(self, bot: str) -> Sequence[int]:
         assert isinstance(self.storage, MoveStorage)

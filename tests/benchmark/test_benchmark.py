@@ -19,6 +19,7 @@ from sgdb.errors import BotError, ConflictError, LayoutError, UsageError
 from sgdb.game.bots import BUILT_IN, LargestGroupBot, RandomBot
 from sgdb.game.play import play
 from sgdb.operations.rollback import RollbackOptions, rollback
+from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import BenchmarkData, BenchmarkStorage, PickleStorage, PostgresStorage, open_storage
@@ -353,6 +354,38 @@ def test_other_storages(kind: str, open_benchmark: Any, settings: Settings, tmp_
             assert data.results == {bot().name: expected(bot(), 0, 10) for bot in BUILT_IN.values()}
             if isinstance(side, PostgresStorage):
                 assert [*side.load_moves("RandomBot")] == [*range(10)]
+
+
+@pytest.mark.parametrize("kind", ["database", "pickle", "dual"])
+def test_a_set_declares_the_games_that_were_run(
+    kind: str, open_benchmark: Any, settings: Settings, tmp_path: Path
+) -> None:
+    """Also where it has held more all the time, and where there is nothing left to play."""
+    both = load_settings(
+        {
+            "home": settings.home,
+            "database_url": settings.database_url and settings.database_url.get_secret_value(),
+            "pickle_dir": tmp_path / "pickles",
+        }
+    )
+    data = BenchmarkData(GAMES[:10], {"First": expected(bots.First(), 0, 10)}, CONFIG, 3, 42)
+    with open_storage(kind, config=CONFIG, base_seed=42, settings=both) as storage:  # type: ignore[arg-type]
+        storage.save_data(data)
+    for bot, num_games in ((bots.First(), 2), (bots.First(), 5), (RandomBot(), 8)):
+        run = open_benchmark(num_games, storage=kind, settings=both).run_bots([bot])[0]
+        assert run.there + run.played == num_games
+        sides: list[BenchmarkStorage] = []
+        if kind != "database":
+            sides.append(PickleStorage(tmp_path / "pickles" / "benchmark_4_4_3_42.pkl", CONFIG, 42))
+        if kind != "pickle":
+            sides.append(PostgresStorage(settings, CONFIG, 42))
+        for side in sides:
+            with side:
+                found = side.load_data()
+                assert found is not None
+                assert (found.num_games, found.games) == (max(3, num_games), data.games)
+    if kind != "pickle":
+        assert verify(VerifyOptions(), settings).equal
 
 
 def test_without_the_database_a_dual_storage_goes_on(
