@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from sgdb.benchmark.boards import Boards
-from sgdb.benchmark.keeping import DatabaseKeeper, StorageKeeper
+from sgdb.benchmark.keeping import DatabaseKeeper, StorageKeeper, save_played
 from sgdb.benchmark.named_bots import BotSource, checked_name, source_of
 from sgdb.benchmark.pool import ProcessPool
 from sgdb.benchmark.reports import Failed, Kept, Played, Task, Terms
@@ -35,8 +35,9 @@ _LARGEST_SAVE = 5000  # games
 
 @dataclass
 class BotRun:
-    """What has become of one bot's games: `there` had a result already, `played` were played now, `recorded`
-    of them with their moves; `failures` are the others, each with its reason."""
+    """What has become of one bot's games: `there` had a result already, or got one from another process
+    meanwhile; `played` were played and kept now; `failures` are the others, each with its reason.
+    `recorded` are those whose moves were stored now, whenever the result was."""
 
     bot: str
     there: int = 0
@@ -51,7 +52,8 @@ class Benchmark:
     `storage` is where the set is kept: a storage of this very set, or "database", "pickle" or "dual", opened
     with `settings`; left out, the settings choose. Nothing is read or made before it is asked for. The set
     may hold more games than these, and results of any number of bots: they are used, and left alone. Games
-    that the set lacks are drawn from the base seed when they are to be played, and added to it.
+    that the set lacks are drawn from the base seed when they are to be played, and added to it; a set that
+    bots have run on declares as many games, or more.
 
     `strategy` is who plays; by default a ProcessPool on all cores. Several benchmarks, in any number of
     processes, may be at work on one set: see `BenchmarkStorage`. Raises UsageError.
@@ -72,8 +74,8 @@ class Benchmark:
             raise UsageError(
                 f"there is no benchmark of {num_games!a:.40} games", hint=f"take 1 to {LAST_GAME + 1}"
             )
-        if type(move_limit) is not int or move_limit < 0:
-            raise UsageError(f"there is no move limit of {move_limit!a:.40}", hint="take 0 or more")
+        if type(move_limit) is not int or move_limit < 1:
+            raise UsageError(f"there is no move limit of {move_limit!a:.40}", hint="take 1 or more")
         if isinstance(storage, BenchmarkStorage):
             if (storage.config, storage.base_seed) != (config, base_seed):
                 raise UsageError(
@@ -111,10 +113,9 @@ class Benchmark:
         return self.storage.load_results(bot_name, 0, self.num_games)
 
     def missing_games(self, bot_name: str) -> list[int]:
-        """The games that this bot has no result on."""
-        return self.storage.determine_missing_games(
-            bot_name, {bot_name: self.results(bot_name)}, self.num_games
-        )
+        """The games that this bot has no result on; one that bears another bot's name is one, too."""
+        there = {row.game_id for row in self.results(bot_name)}
+        return [game_id for game_id in range(self.num_games) if game_id not in there]
 
     # -- playing ----------------------------------------------------------------------------------
 
@@ -129,8 +130,8 @@ class Benchmark:
 
         A bot is named (one of the built-in ones, or "package.module:Class"), a class that is made without
         arguments, or an object with `name` and `select_action(board)`, which is sent to the processes that
-        play; None are all built-in bots. All are made once before anything is played, and what is wrong with
-        one raises: NotFoundError, BotError, UsageError.
+        play; None are all built-in bots, a single name is one bot. All are made once before anything is
+        played, and what is wrong with one raises: NotFoundError, BotError, UsageError.
 
         Results are saved as they come, about every second; whatever ends the run, what was played until then
         is saved, and the next run goes on from there. A game that the bot fails is in the bot's `failures`,
@@ -138,7 +139,8 @@ class Benchmark:
 
         With `record_moves` the moves are stored, too, also for games that have a result and no moves: where
         the bot plays these otherwise now, the game is a failure. Raises UsageError when the storage keeps no
-        moves. For other errors see `BenchmarkStorage`.
+        moves; a dual one whose database is away keeps results only, with a notice, and the next call records
+        the moves. For other errors see `BenchmarkStorage`.
         """
         progress = progress or Silent()
         if record_moves and not isinstance(self.storage, MoveStorage):
@@ -146,13 +148,17 @@ class Benchmark:
                 f"a {self.storage.kind} storage keeps no moves",
                 hint="moves are recorded in the database: take the storage database or dual",
             )
-        sources = [source_of(bot) for bot in (BUILT_IN if bots is None else bots)]
+        named_bots = BUILT_IN if bots is None else [bots] if isinstance(bots, str) else bots
+        sources = [source_of(bot) for bot in named_bots]
         strategy = self._strategy or ProcessPool()
         try:
             named = _introduced(strategy, sources)
-            return [
+            runs = [
                 self._run(strategy, name, source, record_moves, progress) for name, source in named.items()
             ]
+            if runs:
+                self._declare()
+            return runs
         finally:
             if strategy is not self._strategy:
                 strategy.close()
@@ -161,29 +167,32 @@ class Benchmark:
         """Has anything with `name` and `select_action(board) -> (row, col) | None` play all the games, here
         and now, whatever results it has; returns its results by game id.
 
-        With `save_results` they are saved at the end: results that are there already have to be the same, or
-        nothing is saved and it raises ConflictError. What the agent raises passes through; BotError when it
-        answers with no move.
+        With `save_results` they are saved at the end: results that are there already, and boards, have to be
+        the same, or nothing is saved and it raises ConflictError. What the agent raises passes through;
+        BotError when it answers with no move.
         """
         name = checked_name(agent, type(agent).__name__)
-        rows = []
+        rows, played = [], []
         for game in self.iter_games():
             outcome = play(game.cells, agent, move_limit=self.move_limit)
             rows.append(BotPerformance(name, game.game_id, *outcome))
+            if save_results:
+                played.append(Task(*game).game)
         if save_results:
-            self.storage.save_results(name, rows)
+            save_played(self.storage, self.num_games, name, rows, played)
         return rows
 
     def _run(
         self, strategy: Strategy, bot: str, source: BotSource, record_moves: bool, progress: Progress
     ) -> BotRun:
         missing = self.missing_games(bot)
-        run = BotRun(bot, there=self.num_games - len(missing))
         wanted = sorted({*missing, *self._without_moves(bot)}) if record_moves else missing
+        run = BotRun(bot, there=self.num_games - len(wanted))
         if not wanted:
             return run
-        saver = _Saver(StorageKeeper(self.storage, record_moves=record_moves), run)
-        games = (Task(game.game_id, game.board) for game in self._boards.get(wanted, add=True))
+        keeper = StorageKeeper(self.storage, self.num_games, record_moves=record_moves)
+        saver = _Saver(keeper, run, missing)
+        games = saver.handed_out(Task(*game) for game in self._boards.get(wanted, add=True))
         terms = Terms(self.move_limit, record_moves)
         reports = strategy.play(source, games, terms, self._far_keeper(record_moves))
         progress.start(len(wanted), "game")
@@ -198,7 +207,18 @@ class Benchmark:
             finally:
                 progress.finish()
         run.failures.sort()
+        if record_moves and saver.unrecorded:
+            progress.notice(
+                f"the database is away: {saver.unrecorded} games of {bot} are kept without their moves; the "
+                "next run records them"
+            )
         return run
+
+    def _declare(self) -> None:
+        """Has the set, which has all these games by now, declare as many."""
+        stored = self.storage.load_part((), 0, 0)
+        if stored is not None and stored.num_games < self.num_games:
+            self.storage.store((), {}, self.num_games, replace=False)
 
     def _without_moves(self, bot: str) -> Sequence[int]:
         assert isinstance(self.storage, MoveStorage)
@@ -215,7 +235,7 @@ class Benchmark:
         storage = self.storage
         if not isinstance(storage, PostgresStorage) or storage.settings.server_address is None:
             return None
-        return DatabaseKeeper(storage.settings, self.config, self.base_seed, record_moves)
+        return DatabaseKeeper(storage.settings, self.config, self.base_seed, self.num_games, record_moves)
 
     # -- as a context -----------------------------------------------------------------------------
 
@@ -236,11 +256,21 @@ class Benchmark:
 class _Saver:
     """Takes the reports on one bot's games, counts them, and has games kept, some at a time."""
 
-    def __init__(self, keeper: Keeper, run: BotRun) -> None:
+    def __init__(self, keeper: Keeper, run: BotRun, missing: Iterable[int]) -> None:
+        """`missing` are the games that have no result yet."""
         self._keeper = keeper
         self._run = run
+        self._missing = {*missing}
+        self.unrecorded = 0
+        self._tasks: dict[int, Task] = {}
         self._waiting: list[Played] = []
         self._due = time.monotonic() + _SAVE_EVERY
+
+    def handed_out(self, tasks: Iterable[Task]) -> Iterator[Task]:
+        """These, each remembered until it is done with: its board goes with its result."""
+        for task in tasks:
+            self._tasks[task.game_id] = task
+            yield task
 
     def take(self, report: Played | Kept | Failed) -> None:
         if isinstance(report, Played):
@@ -253,18 +283,25 @@ class _Saver:
     def save(self) -> None:
         """Saves what is waiting. When that is interrupted, it is still waiting."""
         began = time.monotonic()
-        for report in self._keeper.keep(self._run.bot, self._waiting):
+        for report in self._keeper.keep(self._run.bot, self._waiting, self._played()):
             self._count(report)
         self._waiting = []
         now = time.monotonic()
         self._due = now + min(max(_SAVE_EVERY, _SAVE_SHARE * (now - began)), _SAVE_SELDOM)
 
+    def _played(self) -> list[Task]:
+        return [self._tasks[game.game_id] for game in self._waiting if game.game_id in self._tasks]
+
     def _count(self, report: Kept | Failed) -> None:
+        self._tasks.pop(report.game_id, None)
         if isinstance(report, Failed):
             self._run.failures.append(report)
         else:
-            self._run.played += 1
+            is_new = report.stored and report.game_id in self._missing
+            self._run.played += is_new
+            self._run.there += not is_new
             self._run.recorded += report.recorded
+            self.unrecorded += not report.recorded
 
 
 def _introduced(strategy: Strategy, sources: list[BotSource]) -> dict[str, BotSource]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Generator, Iterable
 
-from sgdb.benchmark.named_bots import BotSource, open_bot
+from sgdb.benchmark.named_bots import BotSource, checked_name, open_bot
 from sgdb.benchmark.reports import Failed, Moves, Played, Report, Task, Terms, reason_of
 from sgdb.benchmark.strategy import Keeper, Strategy
 from sgdb.game.bots import Bot
@@ -21,7 +21,7 @@ class InProcess(Strategy):
 
     def introduce(self, source: BotSource) -> str:
         """See `Strategy`."""
-        return open_bot(source).name
+        return checked_name(open_bot(source), str(source))
 
     def play(
         self,

@@ -49,7 +49,7 @@ def source_of(bot: Any) -> BotSource:
         bot = _made(bot, bot.__name__)
     name = checked_name(bot, type(bot).__name__)
     # As a name the bot needs not travel, and is known to be one of ours.
-    return BotSource(name) if _is_one_of_ours(bot) else BotSource(None, bot)
+    return BotSource(name) if _is_one_of_ours(bot, name) else BotSource(None, bot)
 
 
 def open_bot(source: BotSource) -> Bot:
@@ -71,36 +71,39 @@ def open_bot(source: BotSource) -> Bot:
 def checked_name(bot: Any, called: str) -> str:
     """The bot's name. Raises BotError where it is no bot, UsageError for another bot's name."""
     try:
-        name, plays = bot.name, callable(bot.select_action)
-    except SgdbError:
+        found, plays = bot.name, callable(bot.select_action)
+        # A text as it is: what a kind of text of the bot's own says of itself is the bot's code, too.
+        name = str.__str__(found) if issubclass(type(found), str) else None
+        shown = ascii(found if name is None else name)[:80]
+    except (SgdbError, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:
         raise BotError(
             f"{called} is no bot: {in_a_line(error)}", hint="a bot has a name and select_action(board)"
         ) from error
-    if not plays or not _is_storable(name):
+    if name is None or not plays or not _is_storable(name):
         raise BotError(
-            f"{called} is no bot: its name is {name!a:.80}, and select_action "
+            f"{called} is no bot: its name is {shown}, and select_action "
             + ("can be called" if plays else "cannot be called"),
             hint=f"a bot has a name of 1 to {_LONGEST_NAME} characters, and select_action(board)",
         )
-    if name in BUILT_IN and not _is_one_of_ours(bot):
+    if name in BUILT_IN and not _is_one_of_ours(bot, name):
         raise UsageError(
             f"{called} calls itself {name}, which is the name of a built-in bot",
             hint="give it a name of its own: results are filed under names",
         )
-    return str(name)
+    return name
 
 
-def _is_storable(name: Any) -> bool:
-    if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_NAME or "\0" in name:
+def _is_storable(name: str) -> bool:
+    if not 0 < len(name) <= _LONGEST_NAME or "\0" in name:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _is_one_of_ours(bot: Any) -> bool:
-    """Whether it plays as the built-in bot of its name, not as a variant of it."""
-    kind = BUILT_IN.get(bot.name)
+def _is_one_of_ours(bot: Any, name: str) -> bool:
+    """Whether it plays as the built-in bot of this name, not as a variant of it."""
+    kind = BUILT_IN.get(name)
     return kind is not None and type(bot) is kind and _state(bot) == _state(kind())
 
 

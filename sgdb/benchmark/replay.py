@@ -159,7 +159,8 @@ def replay(
     lift_timeouts(connection)
     bots: dict[str, BotReplay] = {}
     playable = 0
-    for part, results in recorded_parts(connection, set_ids):
+    parts = recorded_parts(connection, set_ids)
+    for part, (results, _) in parts.items():
         bot = bots.setdefault(part.bot, BotReplay(part.bot))
         bot.results += results
         if part.name in BUILT_IN:
@@ -172,7 +173,7 @@ def replay(
     with _bar(progress, playable):
         judged = _judged(rows, _processes(jobs, playable), progress.advance)
         for part, each in groupby(judged, key=lambda pair: pair[0].part):
-            tally = _Tally(part, most_examples)
+            tally = _Tally(part, parts[part].most_moves, most_examples)
             for recorded, judgement in each:
                 tally.add(recorded, judgement)
             tally.settle(bots[part.bot])
@@ -240,43 +241,33 @@ def _request(batch: list[Recorded]) -> Any:
 class _Tally:
     """One part's judgements, and what they say together."""
 
-    def __init__(self, part: Part, most_examples: int | None) -> None:
+    def __init__(self, part: Part, most_moves: int, most_examples: int | None) -> None:
+        """`most_moves` is the largest number of moves in the whole part, of which a sample may be judged."""
         self._part = part
         self._most = most_examples
-        self._most_moves = 0
+        self._most_moves = most_moves
         self._unplayable = 0
         self._equal = 0
         self._limits: Counter[int] = Counter()
         self._kinds: Counter[str] = Counter()
         self._different: list[Example] = []
         self._more = 0  # different ones that are not kept as examples
-        # Stopped after a number of moves that is no known limit: one, if it stays the largest number of all.
-        self._stopped: list[tuple[Example, str | None]] = []
 
     def add(self, row: Recorded, judgement: Judgement) -> None:
         """Takes one result into account."""
         recorded = Outcome(*row[3:])
         moves = recorded.moves_made
-        self._most_moves = max(self._most_moves, moves)
         if judgement.fits and not judgement.is_cut:
             self._fits(judgement.kind, next((limit for limit in KNOWN_LIMITS if moves <= limit), moves))
-        elif judgement.fits and moves in KNOWN_LIMITS:
+        elif judgement.fits and (moves in KNOWN_LIMITS or moves == self._most_moves):
             self._fits(judgement.kind, moves, is_cut=True)
         elif judgement.played is None:
             self._unplayable += 1
         else:
-            example = Example(row.part.set_id, row.game_id, recorded, judgement.played)
-            if judgement.fits and moves == self._most_moves:
-                self._give_up(below=moves)
-                self._stopped.append((example, judgement.kind))
-            else:
-                self._differs(example)
+            self._differs(Example(row.part.set_id, row.game_id, recorded, judgement.played))
 
     def settle(self, bot: BotReplay) -> None:
         """Judges the part as a whole."""
-        self._give_up(below=self._most_moves)
-        for example, kind in self._stopped:
-            self._fits(kind, example.recorded.moves_made, is_cut=True)
         if self._unplayable:
             bot.not_replayable[NO_BOARD] += self._unplayable
         different = len(self._different) + self._more
@@ -303,10 +294,3 @@ class _Tally:
             self._different.append(example)
         else:
             self._more += 1
-
-    def _give_up(self, *, below: int) -> None:
-        """What was stopped before others were is no matter of a limit."""
-        if self._stopped and self._stopped[0][0].recorded.moves_made < below:
-            for example, _ in self._stopped:
-                self._differs(example)
-            self._stopped = []

@@ -6,17 +6,24 @@ from typing import Any, NamedTuple
 
 from sgdb.errors import BotError
 from sgdb.game.play import MOVE_LIMIT, Outcome
-from sgdb.records import BotPerformance
+from sgdb.records import BotPerformance, GameSnapshot
 
 Moves = list[tuple[int, int]]
 _LONGEST = 300  # characters of a bot's own words
 
 
 class Task(NamedTuple):
-    """One game to be played; `board` is JSON text."""
+    """One game to be played: `board` is JSON text, the rest what the set says of it."""
 
     game_id: int
     board: str
+    seed: int | None = None
+    metadata: dict[str, Any] | None = None
+
+    @property
+    def game(self) -> GameSnapshot:
+        """The game as it is stored, once it has been played: blanks in a board of numbers mean nothing."""
+        return GameSnapshot(self.game_id, "".join(self.board.split()), self.seed, self.metadata)
 
 
 class Terms(NamedTuple):
@@ -39,10 +46,14 @@ class Played(NamedTuple):
 
 
 class Kept(NamedTuple):
-    """A game has been played and its result is stored; `recorded` tells whether its moves are, too."""
+    """A game has been played and a result is stored; `recorded` tells whether its moves are, too.
+
+    `stored` is False where it is another process's result, which was there first and stays.
+    """
 
     game_id: int
     recorded: bool
+    stored: bool = True
 
 
 class Failed(NamedTuple):
@@ -65,8 +76,11 @@ def reason_of(error: BaseException) -> str:
 def in_a_line(error: BaseException) -> str:
     """Class and first line of an exception that is not ours, whose text may be of any kind and size."""
     try:
-        text = str(error)
-    except Exception as worse:  # its __str__ is the bot's own code
+        # Its __str__ is the bot's own code, and may return a kind of text of its own.
+        text = str.__str__(str(error))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as worse:
         text = f"(and {type(worse).__name__} when asked for its text)"
     line: Any = next(iter(text.strip().splitlines()), "")
     name = type(error).__name__

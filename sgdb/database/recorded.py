@@ -20,6 +20,13 @@ class Part(NamedTuple):
     name: str
 
 
+class PartSize(NamedTuple):
+    """How many results a part has, and the largest number of moves in one of them."""
+
+    results: int
+    most_moves: int
+
+
 class Recorded(NamedTuple):
     """One result with its board as JSON text, whatever that holds."""
 
@@ -39,17 +46,17 @@ _NAME = func.coalesce(
 )
 
 
-def recorded_parts(connection: Connection, set_ids: Collection[int] | None = None) -> list[tuple[Part, int]]:
-    """All parts of these sets, or of all, each with its number of results."""
+def recorded_parts(connection: Connection, set_ids: Collection[int] | None = None) -> dict[Part, PartSize]:
+    """All parts of these sets, or of all, with their sizes."""
     query = (
-        select(Game.benchmark_set_id, Bot.name, _NAME, func.count())
+        select(Game.benchmark_set_id, Bot.name, _NAME, func.count(), func.max(GameResult.moves_made))
         .select_from(GameResult)
         .join(Game, Game.id == GameResult.game_id)
         .join(Bot, Bot.id == GameResult.bot_id)
         .group_by(Game.benchmark_set_id, Bot.name, _NAME)
         .order_by(Game.benchmark_set_id, Bot.name.collate("C"), _NAME.collate("C"))
     )
-    return [(Part(*row[:3]), row[3]) for row in connection.execute(_of_sets(query, set_ids))]
+    return {Part(*row[:3]): PartSize(*row[3:]) for row in connection.execute(_of_sets(query, set_ids))}
 
 
 def recorded_results(

@@ -393,9 +393,9 @@ class _Verifier:
     def _compare_origins(
         self, set_id: int, missing: IdRuns, of_set: list[SourceRow], verdict: FileVerdict
     ) -> None:
-        """Boards that no file lists are marked as drawn by sgdb."""
+        """Boards that no file lists, and no program has stored, are marked as drawn by sgdb."""
         listed_by_files = IdRuns([pair for row in of_set for pair in row.contents.games.pairs()])
-        unlisted = missing.minus(listed_by_files)
+        unlisted = missing.minus(listed_by_files).minus(saved_games(self._connection, set_id))
         absent = unlisted.minus(stored_games(self._connection, set_id))  # said already
         unmarked = unlisted.minus(regenerated_games(self._connection, set_id)).minus(absent)
         for index in unmarked:

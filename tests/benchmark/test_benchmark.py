@@ -11,18 +11,21 @@ from sqlalchemy import Engine
 
 from sgdb.benchmark import Benchmark, InProcess, ProcessPool
 from sgdb.benchmark.benchmark import BotRun
+from sgdb.benchmark.keeping import DatabaseKeeper
 from sgdb.benchmark.named_bots import BotSource
-from sgdb.benchmark.reports import Report, Task, Terms
+from sgdb.benchmark.reports import Kept, Played, Report, Task, Terms
 from sgdb.benchmark.strategy import Keeper
 from sgdb.errors import BotError, ConflictError, LayoutError, UsageError
 from sgdb.game.bots import BUILT_IN, LargestGroupBot, RandomBot
 from sgdb.game.play import play
+from sgdb.operations.rollback import RollbackOptions, rollback
+from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import BenchmarkData, BenchmarkStorage, PickleStorage, PostgresStorage, open_storage
 from sgdb.testing.data import first_games
 from tests.benchmark import bots
-from tests.steps import database_state
+from tests.steps import Listener, database_state, migrate
 
 CONFIG = GameConfig(4, 4, 3)
 GAMES = first_games(CONFIG, 42, 30)
@@ -93,6 +96,7 @@ def test_only_what_is_missing_is_played(
     assert data is not None
     assert (data.games, data.num_games) == (GAMES[:10], 10)
     assert data.results == {bot().name: expected(bot(), 0, 10) for bot in BUILT_IN.values()}
+    assert open_benchmark().run_bots("RandomBot") == [BotRun("RandomBot", there=10)]
     del strategy.played[:]
     for num_games in (10, 4):
         assert open_benchmark(num_games).run_bots() == [BotRun(name, there=num_games) for name in BUILT_IN]
@@ -181,7 +185,7 @@ def test_moves_are_recorded_also_for_results_that_are_there(
     other = wrong._replace(tiles_cleared=wrong.tiles_cleared - 1)
     storage.save_results("RandomBot", [*expected(RandomBot(), 0, 2), other])
     run = open_benchmark(6).run_bots(["RandomBot"], record_moves=True)[0]
-    assert (run.there, run.played, run.recorded) == (3, 5, 5)
+    assert (run.there, run.played, run.recorded) == (2, 3, 5)
     assert [failure.game_id for failure in run.failures] == [2]
     assert f"tiles_cleared {wrong.tiles_cleared} instead of {other.tiles_cleared}" in run.failures[0].reason
     assert storage.load_results("RandomBot", 2, 3) == [other]
@@ -192,8 +196,28 @@ def test_moves_are_recorded_also_for_results_that_are_there(
         play(GAMES[game_id].cells, RandomBot(), moves=moves)
         assert made == moves
     del strategy.played[:]
-    assert open_benchmark(6).run_bots(["RandomBot"], record_moves=True)[0].there == 6
+    run = open_benchmark(6).run_bots(["RandomBot"], record_moves=True)[0]
+    assert (run.there, run.played, len(run.failures)) == (5, 0, 1)
     assert strategy.played == [("RandomBot", 2)]
+
+
+def test_results_that_bear_another_name_are_there(
+    open_benchmark: Any, strategy: Listening, storage: PostgresStorage
+) -> None:
+    """Whoever reached what is filed under a bot's name: nothing is played for it, and no moves are stored
+    beside it."""
+    theirs = [row._replace(bot_name="Other") for row in expected(LargestGroupBot(), 0, 10)]
+    storage.save_results("LargestGroupBot", theirs)
+    assert open_benchmark().missing_games("LargestGroupBot") == []
+    assert open_benchmark().run_bots(["LargestGroupBot"]) == [BotRun("LargestGroupBot", there=10)]
+    assert strategy.played == []
+    run = open_benchmark().run_bots(["LargestGroupBot"], record_moves=True)[0]
+    assert (run.recorded, {failure.reason for failure in run.failures}) == (
+        0,
+        {"its moves are not recorded: the stored result bears the name 'Other'"},
+    )
+    assert storage.load_moves("LargestGroupBot") == {}
+    assert storage.load_results("LargestGroupBot") == theirs
 
 
 def test_the_first_to_store_a_game_has_it(open_benchmark: Any, storage: PostgresStorage) -> None:
@@ -207,7 +231,7 @@ def test_the_first_to_store_a_game_has_it(open_benchmark: Any, storage: Postgres
             storage.save_results("First", theirs)
 
     run = open_benchmark(strategy=Overtaken()).run_bots([bots.First()])[0]
-    assert (run.played, run.failures) == (10, [])
+    assert run == BotRun("First", there=4, played=6)
     assert storage.load_results("First") == theirs + mine[4:]
 
 
@@ -223,6 +247,69 @@ def test_a_set_with_boards_of_its_own_is_played_but_not_extended(
     with pytest.raises(LayoutError, match="game 0 of the stored set 4x4x3 does not follow"):
         open_benchmark(2).run_bots(["RandomBot"])
     assert database_state(engine)["games"] == before["games"]
+
+
+@pytest.fixture
+def strange_set(settings: Settings, tmp_path: Path) -> list[GameSnapshot]:
+    """Ten migrated games whose boards do not follow from their set's base seed. A rollback removes them."""
+    games = first_games(CONFIG, 43, 10)
+    with PickleStorage(tmp_path / "strange.pkl", CONFIG, 42) as pickle:
+        pickle.save_data(BenchmarkData(games, {}, CONFIG, 10, 42))
+    migrate(settings, tmp_path / "strange.pkl")
+    return games
+
+
+@pytest.mark.parametrize("who", ["run", "agent", "keeper"])
+def test_results_go_with_the_boards_they_were_played_on(
+    who: str,
+    open_benchmark: Any,
+    settings: Settings,
+    storage: PostgresStorage,
+    strange_set: list[GameSnapshot],
+) -> None:
+    """The set is removed while a bot plays: it comes back with the boards that were played, not with those
+    that the seed draws."""
+
+    class Removing(bots.First):
+        name = "First"
+
+        def select_action(self, board: Any) -> Any:
+            if storage.data_exists():
+                rollback(RollbackOptions(), settings)
+            return super().select_action(board)
+
+    rows = [played(bots.First(), game) for game in strange_set]
+    if who == "run":
+        assert open_benchmark().run_bots([Removing()])[0].played == 10
+    elif who == "agent":
+        assert open_benchmark().evaluate_agent(Removing(), save_results=True) == rows
+    else:
+        rollback(RollbackOptions(), settings)
+        reports = [Played(game.game_id, play(game.cells, bots.First())) for game in strange_set]
+        far = DatabaseKeeper(settings, CONFIG, 42, 10, record_moves=False)
+        kept = far.keep("First", reports, [Task(*game) for game in strange_set])
+        assert kept == [Kept(game.game_id, recorded=False) for game in strange_set]
+    assert storage.load_data() == BenchmarkData(strange_set, {"First": rows}, CONFIG, 10, 42)
+
+
+def test_results_are_not_stored_beside_another_board(
+    open_benchmark: Any, settings: Settings, storage: PostgresStorage, strange_set: list[GameSnapshot]
+) -> None:
+    """The set has been removed and made anew while a bot played."""
+
+    class Replacing(bots.First):
+        name = "First"
+
+        def select_action(self, board: Any) -> Any:
+            if storage.bot_names() == []:
+                rollback(RollbackOptions(), settings)
+                storage.save_results("Other", [played(bots.First(), GAMES[9])._replace(bot_name="Other")])
+            return super().select_action(board)
+
+    with pytest.raises(ConflictError):
+        open_benchmark().run_bots([Replacing()])
+    assert (storage.bot_names(), [*storage.iter_games()]) == (["Other"], GAMES[:10])
+    assert strange_set != GAMES[:10]
 
 
 def test_an_agent_is_evaluated_here(open_benchmark: Any, storage: PostgresStorage) -> None:
@@ -269,8 +356,43 @@ def test_other_storages(kind: str, open_benchmark: Any, settings: Settings, tmp_
                 assert [*side.load_moves("RandomBot")] == [*range(10)]
 
 
-def test_without_the_database_a_dual_storage_goes_on(open_benchmark: Any, tmp_path: Path) -> None:
-    """The results are in the pickle; what could not be recorded is said of each game."""
+@pytest.mark.parametrize("kind", ["database", "pickle", "dual"])
+def test_a_set_declares_the_games_that_were_run(
+    kind: str, open_benchmark: Any, settings: Settings, tmp_path: Path
+) -> None:
+    """Also where it has held more all the time, and where there is nothing left to play."""
+    both = load_settings(
+        {
+            "home": settings.home,
+            "database_url": settings.database_url and settings.database_url.get_secret_value(),
+            "pickle_dir": tmp_path / "pickles",
+        }
+    )
+    data = BenchmarkData(GAMES[:10], {"First": expected(bots.First(), 0, 10)}, CONFIG, 3, 42)
+    with open_storage(kind, config=CONFIG, base_seed=42, settings=both) as storage:  # type: ignore[arg-type]
+        storage.save_data(data)
+    for bot, num_games in ((bots.First(), 2), (bots.First(), 5), (RandomBot(), 8)):
+        run = open_benchmark(num_games, storage=kind, settings=both).run_bots([bot])[0]
+        assert run.there + run.played == num_games
+        sides: list[BenchmarkStorage] = []
+        if kind != "database":
+            sides.append(PickleStorage(tmp_path / "pickles" / "benchmark_4_4_3_42.pkl", CONFIG, 42))
+        if kind != "pickle":
+            sides.append(PostgresStorage(settings, CONFIG, 42))
+        for side in sides:
+            with side:
+                found = side.load_data()
+                assert found is not None
+                assert (found.num_games, found.games) == (max(3, num_games), data.games)
+    if kind != "pickle":
+        assert verify(VerifyOptions(), settings).equal
+
+
+def test_without_the_database_a_dual_storage_goes_on(
+    open_benchmark: Any, settings: Settings, storage: PostgresStorage, tmp_path: Path
+) -> None:
+    """The results are in the pickle, and a notice says that their moves are not recorded: the next run does
+    that."""
     away = load_settings(
         {
             "home": tmp_path / "sgdb-home",
@@ -279,16 +401,30 @@ def test_without_the_database_a_dual_storage_goes_on(open_benchmark: Any, tmp_pa
             "connect_timeout": 1,
         }
     )
-    run = open_benchmark(storage="dual", settings=away).run_bots(["RandomBot"], record_moves=True)[0]
-    assert "its moves are not recorded" in run.failures[0].reason
-    assert [failure.game_id for failure in run.failures] == [*range(10)]
+    listener = Listener()
+    runs = open_benchmark(storage="dual", settings=away).run_bots(
+        ["RandomBot"], record_moves=True, progress=listener
+    )
+    assert runs == [BotRun("RandomBot", played=10, recorded=0)]
+    assert len(listener.notices) == 1
+    assert "10 games of RandomBot are kept without their moves" in listener.notices[0]
     side = PickleStorage(tmp_path / "pickles" / "benchmark_4_4_3_42.pkl", CONFIG, 42)
     assert side.load_results("RandomBot") == expected(RandomBot(), 0, 10)
+    back = load_settings(
+        {
+            "home": settings.home,
+            "database_url": settings.database_url and settings.database_url.get_secret_value(),
+            "pickle_dir": tmp_path / "pickles",
+        }
+    )
+    runs = open_benchmark(storage="dual", settings=back).run_bots(["RandomBot"], record_moves=True)
+    assert runs == [BotRun("RandomBot", there=10, recorded=10)]
+    assert [*storage.load_moves("RandomBot")] == [*range(10)]
 
 
 def test_calls_that_make_no_sense(settings: Settings) -> None:
     """They are refused before anything is opened."""
-    for options in ({"num_games": 0}, {"num_games": 1.5}, {"move_limit": -1}, {"base_seed": "x"}):
+    for options in ({"num_games": 0}, {"num_games": 1.5}, {"move_limit": 0}, {"base_seed": "x"}):
         with pytest.raises(UsageError):
             Benchmark(CONFIG, settings=settings, **options)
     other = open_storage("database", config=CONFIG, base_seed=1, settings=settings)

@@ -162,6 +162,8 @@ def test_two_limits_in_one_set_and_a_game_that_was_broken_off(sets: Sets) -> Non
     assert [(each.game_id, each.recorded, each.played.moves_made) for each in found.examples] == [
         (2, Outcome(*broken[0][2:6]), 100)
     ]
+    # The sample is the game that was broken off: that others have more moves is known without playing them.
+    assert [each.game_id for each in sets.only(sample=1).examples] == [2]
 
 
 def test_the_oldest_greedy_bot_is_recognised(sets: Sets) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sgdb.benchmark import InProcess, ProcessPool, Strategy
-from sgdb.benchmark.named_bots import source_of
+from sgdb.benchmark.named_bots import checked_name, source_of
 from sgdb.benchmark.reports import Failed, Played, Task, Terms
 from sgdb.errors import BotError, NotFoundError, SgdbError, UsageError
 from sgdb.game.boards import board_json, draw_board, game_seeds
@@ -163,6 +163,55 @@ def test_a_round_that_is_broken_off_leaves_nothing_at_work(pool: ProcessPool) ->
     reports.close()
     assert not any(player.pending for player in pool._players)
     assert len(list(pool.play(source_of("RandomBot"), TASKS, Terms()))) == len(TASKS)
+
+
+class Sly(str):
+    """A text that says of itself what it is not."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "RandomBot"
+
+    def __len__(self) -> int:
+        return 7
+
+    def __eq__(self, other: object) -> bool:
+        return False
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("worse", [SystemExit, GeneratorExit, ValueError])
+def test_an_exception_cannot_end_the_program_by_its_text(worse: type[BaseException]) -> None:
+    """What a bot raises costs its game, also where asking for the text raises; Ctrl-C comes through."""
+
+    class Wordless(Exception):
+        def __str__(self) -> str:
+            raise worse
+
+    class Raising(bots.First):
+        def misbehave(self, board: object) -> None:
+            raise Wordless
+
+    reports = list(InProcess().play(source_of(Raising()), TASKS, Terms()))
+    failed = [report for report in reports if isinstance(report, Failed)]
+    said = f"the bot raised Wordless: (and {worse.__name__} when asked for its text)"
+    assert failed == [Failed(game_id, said) for game_id in ODD]
+    worse = KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        list(InProcess().play(source_of(Raising()), TASKS, Terms()))
+
+
+def test_a_name_is_what_it_consists_of() -> None:
+    """A bot is filed under the name that was checked; what the name says of itself does not matter."""
+    kind = type("Named", (bots.First,), {"name": Sly("First")})
+    name = checked_name(kind(), "it")
+    assert (type(name), name) == (str, "First")
+    assert InProcess().introduce(source_of(kind())) == "First"
+    for refused, error in ((Sly("RandomBot"), UsageError), (Sly("x" * 256), BotError), (7, BotError)):
+        with pytest.raises(error):
+            checked_name(type("Named", (bots.First,), {"name": refused})(), "it")
 
 
 def test_a_bot_object_that_is_a_built_in_one_needs_not_travel() -> None:

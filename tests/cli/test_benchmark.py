@@ -138,6 +138,9 @@ def test_what_a_user_sees(sgdb_process: Process, tmp_path: Path) -> None:
     assert "RandomBot: 0 games played, 8 there already" in done.stderr
     done = sgdb_process(*run, "--bot", "mybots:Spoiler", "--format", "json")
     assert json.loads(done.stdout)["bots"][0]["played"] == 8
+    done = sgdb_process(*run, "--move-limit", 0)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "Invalid value for '--move-limit'" in done.stderr
     for arguments, code, said in (
         (("--bot", "RandmBot"), 2, "did you mean RandomBot"),
         (("--bot", "mybots:Nobody"), 2, f"there is no Nobody in {tmp_path / 'mybots.py'}"),

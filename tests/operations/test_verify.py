@@ -16,7 +16,10 @@ from sgdb.game.bots import LargestGroupBot
 from sgdb.game.play import play
 from sgdb.operations.export import ExportOptions, export
 from sgdb.operations.verify import FileVerdict, VerifyOptions, VerifyResult, verify
+from sgdb.records import BenchmarkData, GameConfig
 from sgdb.settings import Settings
+from sgdb.storage import PostgresStorage
+from sgdb.testing.data import first_games
 from tests.legacy import plain, write_legacy
 from tests.steps import Listener, ask, database_state, migrate, tamper
 
@@ -215,6 +218,17 @@ def test_gaps_that_the_file_has_itself_are_no_fault(settings: Settings, folder: 
 
     migrate(settings, write_legacy(folder / "a.pkl", spoil=gap))
     assert _verify(settings).equal
+
+
+def test_boards_that_a_program_had_stored_before_are_no_fault(settings: Settings, folder: Path) -> None:
+    """The file has results on games that it does not list: where a program has brought their boards, sgdb had
+    none to draw."""
+    shape = GameConfig(5, 5, 3)
+    with PostgresStorage(settings, shape, 42) as storage:
+        storage.save_data(BenchmarkData(first_games(shape, 42, 6), {}, shape, 6, 42))
+    migrate(settings, write_legacy(folder / "a", num_games=3, num_results=8))
+    assert verify(VerifyOptions(), settings).equal
+    assert verify(VerifyOptions((folder / "a",)), settings).equal
 
 
 def test_examples_are_limited_unless_all_are_asked_for(

@@ -73,7 +73,7 @@ def run(
         bool, typer.Option("--record-moves", help="Keep every move, too (in the database).")
     ] = False,
     move_limit: Annotated[
-        int, typer.Option(help="Moves after which a game is ended.", metavar="N", min=0)
+        int, typer.Option(help="Moves after which a game is ended.", metavar="N", min=1)
     ] = 100,
     time_limit: Annotated[
         float,
