@@ -201,9 +201,9 @@ def _checked(message: Any) -> list[Any]:
     Raises ValueError."""
     match message:
         case ["made", str()] | ["unmade", str(), str(), str() | None]:
-            return message
+            return list(message)
         case ["games" | "done", [*rows]] if all(map(_is_report, rows)):
-            return message
+            return list(message)
     raise ValueError("no message of a worker")
 
 
