@@ -289,7 +289,7 @@ class _Worker:
             if keeper is not None:
                 played = [report for report in reports if isinstance(report, Played)]
                 reports = [report for report in reports if not isinstance(report, Played)]
-                reports += keeper.keep(name, played)
+                reports += keeper.keep(name, played, games)
         except SgdbError as error:
             return error
         return reports, seconds
