@@ -29,7 +29,7 @@ class StorageKeeper:
         self._num_games = num_games
         self._moves = storage if record_moves and isinstance(storage, MoveStorage) else None
 
-    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task] = ()) -> list[Kept | Failed]:
+    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task]) -> list[Kept | Failed]:
         """See `Keeper`. Stores results first; see `BenchmarkStorage` for errors.
 
         With a dual storage whose database is away the results are kept, and not recorded.
@@ -112,7 +112,7 @@ class DatabaseKeeper(NamedTuple):
     num_games: int
     record_moves: bool
 
-    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task] = ()) -> list[Kept | Failed]:
+    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task]) -> list[Kept | Failed]:
         """As `StorageKeeper`, on a connection of its own."""
         with PostgresStorage(self.settings, self.config, self.base_seed) as storage:
             keeper = StorageKeeper(storage, self.num_games, record_moves=self.record_moves)

@@ -14,7 +14,7 @@ from sgdb.benchmark.reports import Failed, Kept, Played, Report, Task, Terms
 class Keeper(Protocol):
     """Stores games that have been played. It can be sent to other machines."""
 
-    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task] = ()) -> list[Kept | Failed]:
+    def keep(self, bot: str, games: list[Played], tasks: Iterable[Task]) -> list[Kept | Failed]:
         """Stores one bot's games; says of each what has become of it.
 
         `tasks` are what was played, other games among them: a result belongs to its board. A stored board
