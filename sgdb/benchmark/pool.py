@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from multiprocessing.connection import wait
 
+from sgdb.benchmark.cores import available_cores
 from sgdb.benchmark.named_bots import BotSource, open_bot
 from sgdb.benchmark.player import Player, PlayerFailedError
 from sgdb.benchmark.reports import Failed, Played, Report, Task, Terms
@@ -39,7 +39,7 @@ class ProcessPool(Strategy):
             raise UsageError(f"{jobs} processes cannot play", hint="take 1 or more jobs")
         if time_limit is not None and not time_limit > 0:
             raise UsageError(f"a time limit of {time_limit:g} seconds leaves no time to play")
-        self.jobs = jobs if jobs is not None else _cores()
+        self.jobs = jobs if jobs is not None else available_cores()
         self._time_limit = None if time_limit is None else min(time_limit, _LONGEST)
         self._path = path
         self._players: list[Player] = []
@@ -171,11 +171,3 @@ class _Round:
 def _batch_size(player: Player | None) -> int:
     speed = player.speed if player is not None else None
     return _FIRST_BATCH if speed is None else min(max(1, int(speed * _BATCH_SECONDS)), _LARGEST_BATCH)
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

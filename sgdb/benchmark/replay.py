@@ -17,7 +17,6 @@ follow from the board is decided by all of them together: they are if more than 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
@@ -27,6 +26,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
+from sgdb.benchmark.cores import available_cores
 from sgdb.benchmark.crew import answers
 from sgdb.benchmark.judging import KNOWN_LIMITS, Judgement, play_batch
 from sgdb.database.engine import lift_timeouts
@@ -189,8 +189,7 @@ def _unknown(part: Part) -> str:
 
 def _processes(jobs: int | None, results: int) -> int:
     if jobs is None:
-        # Not all of the machine's may be ours.
-        jobs = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        jobs = available_cores()
     return max(1, min(jobs, -(-results // _BATCH_ROWS)))
 
 
