@@ -9,16 +9,17 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import groupby
 from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
+from sgdb.database.direct import DirectConnections, Question
 from sgdb.database.engine import database_url, make_engine, open_engine, transaction
 from sgdb.database.histories import add_histories, read_histories, recorded_games
 from sgdb.database.locks import lock_bots_in_set
+from sgdb.database.parts import Parts
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
@@ -54,17 +55,16 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         super().__init__(config, base_seed)
         self.settings = settings
         self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
-        self._opened: Engine | None = None
-        self._opened_by = 0
+        self._opened: DirectConnections | None = None
         self._opening = threading.Lock()
+        self._parts = Parts(self._ask, self.config, self.base_seed)
         self._sessions: WeakSet[Any] = WeakSet()
 
     # -- reading --------------------------------------------------------------------------------
 
     def data_exists(self) -> bool:
         """Whether the set is there."""
-        with self._reading() as connection:
-            return find_set(connection, self.config, self.base_seed) is not None
+        return self._parts.exists()
 
     def load_data(self) -> BenchmarkData | None:
         """The set whole, in one transaction."""
@@ -73,17 +73,16 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
     def load_part(
         self, bot_names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
     ) -> BenchmarkData | None:
-        """Fetches no more than is asked for, in one transaction."""
+        """Fetches no more than is asked for; a small part in one statement, else in one transaction."""
+        if small := self._parts.small(start, stop):
+            return self._parts.whole(bot_names, *small)
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is None:
                 return None
             set_id, num_games = found
             games = list(read_games(connection, set_id, start, stop))
-            rows = read_results(connection, set_id, bot_names, start, stop)
-            results = {
-                bot: [row for _, row in pairs] for bot, pairs in groupby(rows, key=lambda pair: pair[0])
-            }
+            results = read_results(connection, set_id, bot_names, start, stop)
         return BenchmarkData(games, results, self.config, num_games, self.base_seed)
 
     def bot_names(self) -> list[str]:
@@ -93,19 +92,25 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             return sorted(bots_with_results(connection, found[0])) if found else []
 
     def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
-        """Fetches a batch at a time; a connection is in use until the iterator ends or is closed."""
+        """A small part comes in one statement. Else a batch is fetched at a time, and a connection is in use
+        until the iterator ends or is closed."""
+        if small := self._parts.small(start, stop):
+            yield from self._parts.games(*small)
+            return
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is not None:
                 yield from read_games(connection, found[0], start, stop)
 
     def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
-        """One bot's rows."""
+        """One bot's rows, of a small part in one statement."""
+        if small := self._parts.small(start, stop):
+            return self._parts.results(bot_name, *small)
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is None:
                 return []
-            return [row for _, row in read_results(connection, found[0], [bot_name], start, stop)]
+            return read_results(connection, found[0], [bot_name], start, stop).get(bot_name, [])
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -169,9 +174,14 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
     def close(self) -> None:
         """Closes the connections."""
         opened, self._opened = self._opened, None
-        if opened is not None:
-            # In a child of fork they belong to the parent, who would be cut off.
-            opened.dispose(close=self._opened_by == os.getpid())
+        if opened is None:
+            return
+        if opened.is_own:
+            opened.give_back()
+            opened.engine.dispose()
+        else:  # in a child of fork they belong to the parent, who would be cut off
+            opened.forget()
+            opened.engine.dispose(close=False)
 
     def abandon(self) -> None:
         """Makes calls that wait for a server without an answer fail at once, in whichever thread they are."""
@@ -186,7 +196,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         opened = self._opened
         if opened is None:
             return False
-        probe = make_engine(opened.url, connect_timeout=max(1, math.floor(seconds)))
+        probe = make_engine(opened.engine.url, connect_timeout=max(1, math.floor(seconds)))
         try:
             with transaction(probe) as connection:
                 connection.exec_driver_sql("SELECT 1")
@@ -196,12 +206,12 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             probe.dispose()
         return True
 
-    def _engine(self) -> Engine:
+    def _connections(self) -> DirectConnections:
         with self._opening:
-            if self._opened is not None and self._opened_by != os.getpid():
+            if self._opened is not None and not self._opened.is_own:
                 self.close()
             if self._opened is None:
-                self._opened, self._opened_by = self._open(), os.getpid()
+                self._opened = DirectConnections(self._open())
             elif self.settings.server_address is None:
                 # An embedded server that has been stopped meanwhile is started; looking takes no time.
                 database_url(self.settings, on_notice=log.info)
@@ -217,6 +227,27 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             engine.dispose()
             raise
         return engine
+
+    def _ask(self, question: Question, values: Mapping[str, Any]) -> list[Any]:
+        """The answer to a question. Where the connection at hand was lost while nobody used it, it is asked
+        again on another."""
+        with self._reopening():
+            opened = self._opened
+            if opened is not None and opened.is_own:
+                # One that answers comes from a server that runs, so nobody has to look for that.
+                rows = opened.ask_at_hand(question, values)
+                if rows is not None:
+                    return rows
+                if self._opened is not opened:
+                    raise DatabaseUnreachableError(
+                        "The connection to the database was given up", hint="run the command again"
+                    )
+            return self._connections().ask(question, values)
+
+    def _engine(self) -> Engine:
+        opened = self._connections()
+        opened.give_back()
+        return opened.engine
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
