@@ -9,7 +9,8 @@ with a session: there the plain statement is sent each time.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import sha256
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import psycopg2
 from psycopg2 import errorcodes
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from sgdb.database.driver_errors import translate, translated_errors
 
@@ -141,6 +142,26 @@ class DirectConnections:
             self._idle.append(connection)
         else:
             _return(connection)
+
+
+@contextmanager
+def driver_session(connection: Connection) -> Iterator[Any]:
+    """The driver's own connection below a transaction's."""
+    session: Any = connection.connection.driver_connection
+    try:
+        yield session
+    except psycopg2.Error as error:
+        if session.closed:
+            # Or SQLAlchemy, which has not seen this statement, fails over the rollback instead.
+            connection.invalidate(error)
+        raise
+
+
+def ask_within(connection: Connection, question: Question, values: Mapping[str, Any]) -> list[Any]:
+    """The answer as of the transaction's moment."""
+    with driver_session(connection) as session, session.cursor() as cursor:
+        cursor.execute(question.sql, values)
+        return cast("list[Any]", cursor.fetchall())
 
 
 def _answer(connection: PoolProxiedConnection, question: Question, values: Mapping[str, Any]) -> list[Any]:

@@ -6,7 +6,7 @@ For parts of which every row may lie in memory at once; `reading` is for others.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sgdb.database.direct import Question
 from sgdb.database.reading import MOST_CHARACTERS
@@ -35,6 +35,15 @@ FROM game_results r WHERE r.game_id = g.id{} OFFSET 0) r"""
 _OF_BOT = _RESULTS.format(" AND r.bot_id = b.id")
 
 _EXISTENCE = Question(_SET, _SET_TYPES)
+# Each revision is new with every change of the rows that it stands for.
+_REVISION = Question(
+    f"WITH found AS ({_SET})\n"  # noqa: S608 - no outside text
+    "SELECT found.id, found.num_games,"
+    " (SELECT CAST(revision AS text) FROM game_totals WHERE benchmark_set_id = found.id),"
+    " (SELECT CAST(json_agg(json_build_array(b.name, t.revision) ORDER BY b.id) AS text)"
+    " FROM result_totals t JOIN bots b ON b.id = t.bot_id WHERE t.benchmark_set_id = found.id) FROM found",
+    _SET_TYPES,
+)
 _GAMES = Question(
     f"WITH found AS ({_SET})\n"
     "SELECT g.game_index, CAST(g.board_state AS text), g.seed, g.metadata"
@@ -74,6 +83,15 @@ _PART_OF_BOTS = _whole_part(
 )
 
 
+class Revision(NamedTuple):
+    """Which state of which set. Of one set's states no two have the same, whatever was changed in between."""
+
+    set_id: int
+    num_games: int
+    games: str | None
+    results: str | None
+
+
 class Parts:
     """The small parts of one set. `ask` gets the answer to a question; `start` and `stop` are as `small`
     gives them."""
@@ -102,6 +120,11 @@ class Parts:
     def exists(self) -> bool:
         """Whether the set is there."""
         return bool(self._ask(_EXISTENCE, self._set))
+
+    def revision(self) -> Revision | None:
+        """The state that the set is in; None without a set."""
+        rows = self._ask(_REVISION, self._set)
+        return Revision(*rows[0]) if rows else None
 
     def games(self, start: int, stop: int) -> list[GameSnapshot]:
         """The games, by index; none without a set."""

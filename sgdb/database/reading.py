@@ -8,14 +8,13 @@ server does.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from itertools import count, groupby
 from operator import attrgetter, itemgetter
 from typing import Any
 
-import psycopg2
 from sqlalchemy import Connection, Row, Select, text
 
+from sgdb.database.direct import driver_session
 from sgdb.database.models import Game
 from sgdb.database.sets import performance, snapshot
 from sgdb.records import BotPerformance, GameSnapshot
@@ -77,7 +76,7 @@ def read_games(
     drawn from the seed, if `drawn` is False. Fetches as many boards at a time as their size allows."""
     _plan_for_all_rows(connection)
     size = _FIRST_BATCH
-    with _driver(connection) as session:
+    with driver_session(connection) as session:
         cursor = _executed(session, _GAMES, {"set_id": set_id, "start": start, "stop": stop, "drawn": drawn})
         while rows := cursor.fetchmany(size):
             yield from map(snapshot, rows)
@@ -101,7 +100,7 @@ def read_results(
     values: dict[str, Any] = {"set_id": set_id, "start": start, "stop": stop, "bots": None}
     names: dict[int, str] = {}
     found: dict[str, list[BotPerformance]] = {}
-    with _driver(connection) as session, session.cursor() as cursor:
+    with driver_session(connection) as session, session.cursor() as cursor:
         if bots is not None:
             cursor.execute("SELECT id, name FROM bots WHERE name = ANY (%s::text[])", [list(bots)])
             names.update(cursor.fetchall())
@@ -138,16 +137,3 @@ def _executed(session: Any, query: str, values: dict[str, Any]) -> Any:
     cursor = session.cursor(f"sgdb_{next(_numbers)}")
     cursor.execute(query, values)
     return cursor
-
-
-@contextmanager
-def _driver(connection: Connection) -> Iterator[Any]:
-    """The driver's own connection."""
-    session: Any = connection.connection.driver_connection
-    try:
-        yield session
-    except psycopg2.Error as error:
-        if session.closed:
-            # Or SQLAlchemy, which has not seen this statement, fails over the rollback instead.
-            connection.invalidate(error)
-        raise

@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 
 from sgdb.database.ids import IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
-from sgdb.errors import ConflictError, NotFoundError
+from sgdb.errors import ConflictError, NotFoundError, ValueRefusedError
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
@@ -75,21 +75,30 @@ class StoredResult(NamedTuple):
 
 
 def snapshot(row: tuple[int, str, int | None, dict[str, Any] | None]) -> GameSnapshot:
-    """The record of a game: index, board, seed and metadata as stored."""
+    """The record of a game: index, board, seed and metadata as stored. Raises ValueRefusedError for metadata
+    that somebody else has stored and that are no object."""
     index, board, seed, metadata = row
     if metadata is None:
         return _new(GameSnapshot, row)
-    metadata = {name: value for name, value in metadata.items() if name != "origin"}
-    return GameSnapshot(index, board, seed, metadata or None)
+    kept = _object(metadata, f"game {index}")
+    kept.pop("origin", None)
+    return GameSnapshot(index, board, seed, kept or None)
 
 
 def performance(key: str, row: tuple[int, int, int, int, bool, dict[str, Any] | None]) -> BotPerformance:
-    """The record of a result that is filed under `key`: the game's index, then the row's columns."""
+    """The record of a result that is filed under `key`: the game's index, then the row's columns. Raises
+    ValueRefusedError as `snapshot` does."""
     if row[5] is None:
         return _new(BotPerformance, (key, *row))
-    metadata = dict(row[5])
-    name = metadata.pop("bot_name", key)
-    return BotPerformance(name, *row[:5], metadata or None)
+    kept = _object(row[5], f"bot {key!a}, game {row[0]}")
+    name = kept.pop("bot_name", key)
+    return BotPerformance(name, *row[:5], kept or None)
+
+
+def _object(metadata: Any, where: str) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise ValueRefusedError(f"{where}: metadata {metadata!a:.80} are no object, but stored as metadata")
+    return dict(metadata)
 
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:

@@ -9,24 +9,31 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
-from sgdb.database.direct import DirectConnections, Question
-from sgdb.database.engine import database_url, make_engine, open_engine, transaction
+from sgdb.database.direct import DirectConnections, Question, ask_within
+from sgdb.database.engine import address_of, database_url, make_engine, open_engine, transaction
 from sgdb.database.histories import add_histories, read_histories, recorded_games
 from sgdb.database.locks import lock_bots_in_set
-from sgdb.database.parts import Parts
+from sgdb.database.parts import Parts, Revision
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
-from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError, NotFoundError
+from sgdb.errors import (
+    DatabasePermissionError,
+    DatabaseUnreachableError,
+    EnvironmentFaultError,
+    NotFoundError,
+)
 from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.cache import KeptSet, cache_of
 from sgdb.storage.moves import MoveStorage
 from sgdb.storage.saving import Save, WholeSetNeededError
 
@@ -67,8 +74,17 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         return self._parts.exists()
 
     def load_data(self) -> BenchmarkData | None:
-        """The set whole, in one transaction."""
-        return self.load_part()
+        """The set whole; from memory where the server says that it has not changed since."""
+        cache = cache_of(self.settings.cache_size)
+        if cache is None or (revision := self._revision()) is None:
+            return self.load_part()
+        kept = cache.find(self._name)
+        if kept is None or kept.revision != revision:
+            kept = self._load()
+            if kept is None:
+                return None
+            cache.keep(self._name, kept)
+        return kept.data()
 
     def load_part(
         self, bot_names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
@@ -103,14 +119,48 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
                 yield from read_games(connection, found[0], start, stop)
 
     def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
-        """One bot's rows, of a small part in one statement."""
+        """One bot's rows: of a small part in one statement, of a set that is in memory whole from there."""
         if small := self._parts.small(start, stop):
             return self._parts.results(bot_name, *small)
+        if start <= 0 and stop is None and (kept := self._kept()) is not None:
+            return kept.results(bot_name)
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is None:
                 return []
             return read_results(connection, found[0], [bot_name], start, stop).get(bot_name, [])
+
+    # -- what is kept in memory -----------------------------------------------------------------
+
+    @cached_property
+    def _name(self) -> str:
+        """What the cache knows the set by."""
+        return f"{address_of(self.settings)}: {self.config} seed {self.base_seed}"
+
+    def _kept(self) -> KeptSet | None:
+        """The set as it is in memory, if it is there, and still as it was."""
+        cache = cache_of(self.settings.cache_size)
+        kept = None if cache is None else cache.find(self._name)
+        return kept if kept is not None and kept.revision == self._revision() else None
+
+    def _revision(self) -> Revision | None:
+        """The set's state; None without a set, or where this user may not read it."""
+        try:
+            return self._parts.revision()
+        except DatabasePermissionError:  # to read the rows he need not be allowed to read their totals
+            return None
+
+    def _load(self) -> KeptSet | None:
+        """The set as it is in the database, with its revision, as of one moment."""
+        with self._reading() as connection:
+            parts = Parts(partial(ask_within, connection), self.config, self.base_seed)
+            revision = parts.revision()
+            if revision is None:
+                return None
+            games = list(read_games(connection, revision.set_id))
+            results = read_results(connection, revision.set_id)
+        data = BenchmarkData(games, results, self.config, revision.num_games, self.base_seed)
+        return KeptSet(revision, data)
 
     # -- writing --------------------------------------------------------------------------------
 
