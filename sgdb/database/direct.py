@@ -113,11 +113,17 @@ class DirectConnections:
                 return
             _return(connection)
 
-    def forget(self) -> None:
-        """In a child of fork: leaves the connections to the parent, to whom they belong."""
-        for connection in self._idle:
-            connection.detach()
-        self._idle.clear()
+    def close(self) -> None:
+        """Closes the engine's connections. In a child of fork they are left to the parent, who would be cut
+        off."""
+        if self.is_own:
+            self.give_back()
+            self.engine.dispose()
+        else:
+            for connection in self._idle:
+                connection.detach()
+            self._idle.clear()
+            self.engine.dispose(close=False)
 
     def _ask(
         self, connection: PoolProxiedConnection, question: Question, values: Mapping[str, Any]

@@ -224,21 +224,17 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
     def close(self) -> None:
         """Closes the connections."""
         opened, self._opened = self._opened, None
-        if opened is None:
-            return
-        if opened.is_own:
-            opened.give_back()
-            opened.engine.dispose()
-        else:  # in a child of fork they belong to the parent, who would be cut off
-            opened.forget()
-            opened.engine.dispose(close=False)
+        if opened is not None:
+            opened.close()
 
     def abandon(self) -> None:
         """Makes calls that wait for a server without an answer fail at once, in whichever thread they are."""
+        opened, self._opened = self._opened, None  # first: by this they know that they are not to try again
         for session in list(self._sessions):
             with suppress(Exception), socket.socket(fileno=os.dup(session.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
-        self.close()
+        if opened is not None:
+            opened.close()
 
     def answers(self, seconds: float) -> bool:
         """Whether the server answers anybody, found out by a connection of its own within about `seconds`.
