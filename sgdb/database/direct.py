@@ -9,7 +9,7 @@ with a session: there the plain statement is sent each time.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,12 +49,17 @@ class Question:
     def preparation(self) -> str:
         """The statement that prepares it."""
         numbered = self.sql % {name: f"${at}" for at, name in enumerate(self.types, 1)}
-        return f"PREPARE {self.name} ({', '.join(self.types.values())}) AS {numbered}"
+        return f"PREPARE {self.name}{_in_brackets(self.types.values())} AS {numbered}"
 
     @cached_property
     def execution(self) -> str:
         """The statement that executes it once it is prepared."""
-        return f"EXECUTE {self.name} ({', '.join(f'%({name})s' for name in self.types)})"
+        return f"EXECUTE {self.name}{_in_brackets(f'%({name})s' for name in self.types)}"
+
+
+def _in_brackets(parts: Iterable[str]) -> str:
+    inside = ", ".join(parts)
+    return f" ({inside})" if inside else ""
 
 
 class DirectConnections:
