@@ -74,6 +74,7 @@ class Pooler:
 
     def _serve(self, client: socket.socket) -> None:
         with client, suppress(OSError, EOFError):
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             length, code = struct.unpack("!ii", _read(client, 8))
             assert code == 3 << 16, "only the protocol itself"
             _read(client, length - 8)
