@@ -86,7 +86,7 @@ def forked(work: Callable[[], Any], *, about: str) -> Any:
 
 def serve(answer: Callable[[Any, BinaryIO | None], Any]) -> None:
     """Answers questions until there are no more: what a module that `program` runs does."""
-    file = os.fdopen(int(sys.argv[1]), "rb") if len(sys.argv) > 1 else None
+    file = os.fdopen(int(sys.argv[1]), "r+b") if len(sys.argv) > 1 else None
     with os.fdopen(0, encoding="utf-8") as questions, os.fdopen(1, "w", encoding="utf-8") as replies:
         for line in questions:
             question = json.loads(line)
@@ -119,6 +119,8 @@ def _reply(work: Callable[[], Any]) -> list[Any]:
         return [work(), None]
     except MemoryError:
         return [None, [True, "there is not enough memory", _SHORT_OF_MEMORY]]
+    except OSError as error:
+        return [None, [True, f"the operating system refuses: {error.strerror or error}", None]]
     except InternalError as error:
         return [None, [False, error.message, None]]
     except SgdbError as error:

@@ -20,7 +20,7 @@ QUESTION = {"bot": "LargestGroupBot", "start": 3, "stop": 5}
 
 
 def _load(path: Path, **question: Any) -> Any:
-    with path.open("rb") as file, program(MODULE, about="loads the pickle whole", file=file) as ask:
+    with path.open("r+b") as file, program(MODULE, about="loads the pickle whole", file=file) as ask:
         return ask(QUESTION | question)
 
 
