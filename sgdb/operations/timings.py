@@ -8,7 +8,7 @@ new way is measured in such processes, too.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,7 @@ PART_MB = 10.0
 SAVED_PERCENT = 90.0
 # Of a smaller pickle, the pages that a process takes at a time say more than what is in them.
 _LEAST_MEMORY = 2.0  # MB
+_STEPS = 3  # of a file: read, loaded as a pickle, read from the database
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +161,16 @@ def timings(options: TimingsOptions, settings: Settings, progress: Progress | No
         ready_engine(settings, progress.notice) as engine,
         program("sgdb.timing.new_way", about="reads from the database") as ask,
     ):
-        progress.start(len(options.paths), "file")
+        progress.start(_STEPS * len(options.paths), "step")
         try:
             for path in options.paths:
                 timed = FileTimings(str(path))
                 files.append(timed)
-                progress.advance(0, path.name)
                 try:
-                    _time(engine, ask, settings, path, timed)
+                    for _ in _time(engine, ask, settings, path, timed):
+                        progress.advance(1, path.name)
                 except (InputRefusedError, EnvironmentFaultError, NotFoundError) as error:
                     timed.refusal = error
-                progress.advance(1)
         finally:
             progress.finish()
     return TimingsResult(files)
@@ -178,16 +178,20 @@ def timings(options: TimingsOptions, settings: Settings, progress: Progress | No
 
 def _time(
     engine: Engine, ask: Callable[[Any], Any], settings: Settings, path: Path, timed: FileTimings
-) -> None:
+) -> Iterator[None]:
+    """Fills `timed`, in `_STEPS` steps."""
     with transaction(engine, read_only=True) as connection:
         file = _read(connection, path)
         wanted = _wanted(connection, file)
     timed.games, timed.results = len(file.contents.games.distinct()), file.contents.result_count
     timed.bot = wanted.bot
+    yield
     old = _old_way(file, wanted)
+    yield
     new = _new_way(ask, settings, wanted)
     timed.measures = _measures(old, new)
     timed.notes = _notes(wanted, old, new)
+    yield
 
 
 # -- what is asked for ----------------------------------------------------------------------------------
@@ -207,7 +211,8 @@ def _wanted(connection: Connection, file: LegacyFile) -> Wanted:
     found = find_set(connection, contents.config, contents.base_seed)
     if found is None:
         raise NotFoundError(
-            f"the set {contents.config} with base seed {contents.base_seed} is not in the database any more"
+            f"the set {contents.config} with base seed {contents.base_seed} is not in the database any more",
+            hint="verify the file again",
         )
     set_id, _ = found
     rows = {key: len(runs) for key, runs in contents.results if len(runs)}
