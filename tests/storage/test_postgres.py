@@ -16,12 +16,15 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from sgdb.benchmark import boards
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import DatabaseUnreachableError, SchemaError, ValueRefusedError
 from sgdb.operations.init import InitOptions, init
-from sgdb.records import GameConfig
+from sgdb.records import GameConfig, GameSnapshot
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import PostgresStorage
+from sgdb.storage.breaker import CircuitBreaker
+from sgdb.storage.guarded import GuardedDatabase, _batch
 from sgdb.testing.contract import result, whole
 from tests.database.odd_sets import CONFIG, OddSet, exact, expected, odd_sets, store
 from tests.steps import ask, tamper, until
@@ -216,7 +219,7 @@ def test_a_child_of_fork_leaves_the_parents_connection(settings: Settings, engin
 # Walks through a set and prints how much more memory the process has needed for it at most, in kilobytes.
 _WALKER = """
 import resource, sys
-from sgdb.records import GameConfig
+from sgdb.records import GameConfig, GameSnapshot
 from sgdb.settings import load_settings
 from sgdb.storage import PostgresStorage
 
@@ -270,3 +273,31 @@ def test_other_board_shapes_are_other_sets(engine: Engine, settings: Settings) -
         assert storage.load_results("A", 0, 9) == []
         assert storage.load_part(None, 0, 9) is None
         assert storage.load_data() is None
+
+
+def test_guarded_walks_fetch_what_fits(settings: Settings, engine: Engine) -> None:
+    """A call for a batch ends where its boards are many, or large; none is left out."""
+    large = "[[1],%s[2]]" % (" " * 400_000)
+    games = [(index, large if index < 7 else "[[1]]", None, None) for index in range(1500)]
+    store(engine, 42, odd := OddSet(0, games, []))
+    with PostgresStorage(settings, CONFIG, 42) as storage:
+        walk = storage.iter_games()
+        assert [len(batch) for batch in iter(lambda: _batch(walk), [])] == [3, 3, 1000, 494]
+        guarded = GuardedDatabase(storage, CircuitBreaker(), seconds=60)
+        assert list(guarded.iter_games()) == expected(odd, 42).games
+
+
+def test_boards_are_fetched_in_windows(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of large boards fewer at a time."""
+    asked = []
+
+    class Recording(PostgresStorage):
+        def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
+            asked.append((start, stop))
+            return super().iter_games(start, stop)
+
+    monkeypatch.setattr(boards, "_WINDOW_CELLS", 24)  # four boards of 2 x 3
+    with Recording(settings, CONFIG, 42) as storage:
+        storage.save_data(whole(42, games=10))
+        assert list(boards.Boards(storage, 10).get(range(10), add=False)) == whole(42, games=10).games
+    assert asked == [(0, 4), (4, 8), (8, 10)]
