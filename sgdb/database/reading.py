@@ -80,7 +80,7 @@ def read_games(
         cursor = _executed(session, _GAMES, {"set_id": set_id, "start": start, "stop": stop, "drawn": drawn})
         while rows := cursor.fetchmany(size):
             yield from map(snapshot, rows)
-            characters = sum(len(row[1]) for row in rows)
+            characters = sum(map(len, map(itemgetter(1), rows)))
             size = max(1, min(_BATCH, len(rows) * MOST_CHARACTERS // characters))
         cursor.close()
 
