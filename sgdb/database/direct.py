@@ -53,8 +53,13 @@ class Question:
 
     @cached_property
     def execution(self) -> str:
-        """The statement that executes it once it is prepared."""
-        return f"EXECUTE {self.name}{_in_brackets(f'%({name})s' for name in self.types)}"
+        """The statements that execute it once it is prepared."""
+        # Left to itself the server plans anew for each value, which takes longer than to execute it. The two
+        # are one transaction, so the setting is gone with it.
+        return (
+            "SET LOCAL plan_cache_mode = force_generic_plan; "
+            f"EXECUTE {self.name}{_in_brackets(f'%({name})s' for name in self.types)}"
+        )
 
 
 def _in_brackets(parts: Iterable[str]) -> str:
@@ -201,11 +206,7 @@ def _prepared(cursor: Any) -> set[str] | None:
     """An empty set for a session that is the connection's own; None behind a pooler, which tells its clients
     a process id of its own making."""
     cursor.execute("SELECT pg_backend_pid()")
-    if cursor.fetchone()[0] != cursor.connection.info.backend_pid:
-        return None
-    # Planning anew for each value costs more than executing. Transactions prepare nothing, so this is ours.
-    cursor.execute("SET plan_cache_mode = force_generic_plan")
-    return set()
+    return set() if cursor.fetchone()[0] == cursor.connection.info.backend_pid else None
 
 
 def _session(connection: PoolProxiedConnection) -> Any:

@@ -20,6 +20,9 @@ from tests.steps import tamper
 _SUM = Question("SELECT %(a)s + %(b)s", {"a": "integer", "b": "integer"})
 _PREPARED = Question("SELECT array_agg(name ORDER BY name) FROM pg_prepared_statements", {})
 _TEXT = Question("SELECT %(text)s", {"text": "text"})
+_PLANS = Question(
+    "SELECT generic_plans, custom_plans FROM pg_prepared_statements WHERE name = %(name)s", {"name": "text"}
+)
 _SESSION = Question("SELECT pg_backend_pid()", {})
 _ABSENT = Question("SELECT a FROM no_such_table", {})
 
@@ -43,6 +46,7 @@ def test_a_question_is_planned_once(direct: DirectConnections) -> None:
     assert direct.ask_at_hand(_SUM, {"a": 1, "b": 1}) is None
     assert [either(direct, _SUM, a=1, b=n) for n in range(10)] == list(range(1, 11))
     assert either(direct, _PREPARED) == sorted([_SUM.name, _PREPARED.name])
+    assert direct.ask_at_hand(_PLANS, {"name": _SUM.name}) == [(10, 0)]
     for text in ("", "it's", "100 %s %(a)s", "\\", "é\n", "'; SELECT 1; --"):
         assert either(direct, _TEXT, text=text) == text
 
@@ -99,6 +103,7 @@ def test_transactions_get_the_connections_that_were_at_hand(
             assert connection.exec_driver_sql("SELECT pg_backend_pid()").scalar() == session
             connection.exec_driver_sql("SET LOCAL work_mem = '1MB'")
             assert connection.exec_driver_sql("SHOW work_mem").scalar() == "1MB"
+            assert connection.exec_driver_sql("SHOW plan_cache_mode").scalar() == "auto"
         assert either(direct, _SESSION) == session
         read_only_now = Question("SELECT current_setting('transaction_read_only')", {})
         assert either(direct, read_only_now) == "off"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -26,6 +27,7 @@ from sgdb.storage import PostgresStorage
 from sgdb.storage.breaker import CircuitBreaker
 from sgdb.storage.guarded import GuardedDatabase, _batch
 from sgdb.testing.contract import result, whole
+from tests.conftest import FAST
 from tests.database.odd_sets import CONFIG, OddSet, exact, expected, odd_sets, store
 from tests.steps import ask, tamper, until
 from tests.storage.proxy import Proxy
@@ -168,22 +170,30 @@ def test_abandoned_calls_are_not_repeated(proxy: Proxy, tmp_path: Path) -> None:
     storage.close()
 
 
-def test_a_stopped_embedded_server_is_started(tmp_path: Path) -> None:
+@pytest.fixture
+def embedded() -> Iterator[Settings]:
+    """Settings of an embedded server of the test's own, with a database that is ready."""
+    with tempfile.TemporaryDirectory(prefix="sgdb-test-") as folder:
+        settings = load_settings({"home": Path(folder) / "home"})
+        server = EmbeddedServer(settings.home, options=FAST)
+        try:
+            server.ensure_running()
+            init(InitOptions(), settings)
+            yield settings
+        finally:
+            server.stop("immediate")
+
+
+def test_a_stopped_embedded_server_is_started(embedded: Settings) -> None:
     """By whatever call comes first after it was stopped."""
-    settings = load_settings({"home": tmp_path / "home"})
-    server = EmbeddedServer(settings.home)
-    init(InitOptions(), settings)
-    storage = PostgresStorage(settings, CONFIG, 42)
-    try:
+    server = EmbeddedServer(embedded.home)
+    with PostgresStorage(embedded, CONFIG, 42) as storage:
         storage.save_data(whole(42))
         for read in (lambda: list(storage.iter_games(0, 4)), storage.load_data, storage.data_exists):
             assert read()
             server.stop()
             assert read()
             assert server.status().running
-    finally:
-        storage.close()
-        server.stop("immediate")
 
 
 def test_a_database_without_tables(empty_database: str, tmp_path: Path) -> None:
