@@ -23,8 +23,8 @@ _RESULT_BYTES = 180
 _BYTES_A_CHARACTER = 12
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
-# The library of the least recently used is not made for threads. Nobody forks in the middle of a change.
-_lock = threading.Lock()
+# The dictionary of the least recently used is not made for threads, and a child of fork needs a whole one.
+_lock = threading.RLock()
 os.register_at_fork(before=_lock.acquire, after_in_parent=_lock.release, after_in_child=_lock.release)
 
 

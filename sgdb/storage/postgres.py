@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.direct import DirectConnections, Question, ask_within
-from sgdb.database.engine import address_of, database_url, make_engine, open_engine, transaction
+from sgdb.database.engine import database_url, make_engine, open_engine, transaction
 from sgdb.database.histories import add_histories, read_histories, recorded_games
 from sgdb.database.locks import lock_bots_in_set
 from sgdb.database.parts import Parts, Revision
@@ -134,8 +134,8 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
 
     @cached_property
     def _name(self) -> str:
-        """What the cache knows the set by."""
-        return f"{address_of(self.settings)}: {self.config} seed {self.base_seed}"
+        """What the cache knows the set by: another user may not be allowed to read it."""
+        return f"{self._connections().engine.url} {self.config} seed {self.base_seed}"
 
     def _kept(self) -> KeptSet | None:
         """The set as it is in memory, if it is there, and still as it was."""
