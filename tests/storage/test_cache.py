@@ -16,12 +16,20 @@ from sqlalchemy import Engine, make_url, text
 from sgdb.database.engine import make_engine
 from sgdb.database.parts import Revision
 from sgdb.database.schema import upgrade
-from sgdb.records import BenchmarkData
+from sgdb.operations.backup import BackupOptions, backup
+from sgdb.operations.rollback import (
+    BackupRollbackOptions,
+    RollbackOptions,
+    rollback,
+    rollback_to_backup,
+)
+from sgdb.records import BenchmarkData, GameConfig
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import PostgresStorage
 from sgdb.storage.cache import KeptSet, SetCache, cache_of
 from sgdb.testing.contract import CONFIG, result, whole
-from tests.steps import tamper
+from tests.legacy import write_legacy
+from tests.steps import migrate, tamper
 
 Storage = Callable[..., PostgresStorage]
 
@@ -155,6 +163,27 @@ def test_another_process_saves(open_cached: Storage, database_url: str, tmp_path
     loaded = storage.load_data()
     assert loaded is not None
     assert loaded.results == {**whole(42).results, "C": [result("C", 1)]}
+
+
+def test_a_run_is_taken_back_and_a_backup_restored(
+    settings: Settings, engine: Engine, tmp_path: Path
+) -> None:
+    """Other commands need not tell anybody that what is in memory has gone, or is right again."""
+    migrate(settings, write_legacy(tmp_path / "a.pkl"))
+    with PostgresStorage(settings, GameConfig(5, 5, 3), 42) as storage:
+        first = storage.load_data()
+        made = backup(BackupOptions(), settings)
+        migrate(settings, write_legacy(tmp_path / "b.pkl", num_games=20))
+        second = storage.load_data()
+        assert first is not None
+        assert second is not None
+        assert (len(first.games), len(second.games)) == (10, 20)
+        rollback(RollbackOptions(), settings)
+        assert storage.load_data() == first
+        tamper(engine, "UPDATE game_results SET moves_made = moves_made + 1")
+        assert storage.load_data() != first
+        rollback_to_backup(BackupRollbackOptions(made.backup.path), settings)
+        assert storage.load_data() == first
 
 
 def test_a_child_of_fork_goes_on_with_it(open_cached: Storage) -> None:
