@@ -33,9 +33,8 @@ from sgdb.pickles.window import WINDOW
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 
 _BATCH_CELLS = 1_000_000
-# As many values are kept as a file of 15,000 small boards and two bots has: less memory than reading any file
-# may take for a moment.
-_MOST_KEPT = 500_000
+# As many values as a file of 10,000 small boards and two bots has; one of a million takes little more memory.
+_MOST_KEPT = 260_000
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
