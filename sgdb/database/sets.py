@@ -22,13 +22,14 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    func,
     insert,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from sgdb.database.ids import IdSource
+from sgdb.database.ids import GameKeys, IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
 from sgdb.errors import ConflictError, NotFoundError, ValueRefusedError
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
@@ -272,14 +273,23 @@ def remove_results(connection: Connection, set_id: int, bot_id: int, indexes: Se
     connection.execute(delete(GameResult).where(GameResult.bot_id == bot_id, GameResult.game_id.in_(games)))
 
 
-def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, int]:
-    """The games' primary keys, by index."""
+def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> GameKeys:
+    """The games' primary keys, by index: what comes of it are runs, since keys are drawn in such."""
+    there = (Game.benchmark_set_id == set_id) & _between(Game.game_index, indexes)
+    rank = func.row_number().over(order_by=Game.game_index)
+    ranked = select(
+        Game.game_index, Game.id, (Game.game_index - rank).label("run"), (Game.id - rank).label("key_run")
+    ).where(there)
+    runs = ranked.subquery().c
     rows = connection.execute(
-        select(Game.game_index, Game.id).where(
-            Game.benchmark_set_id == set_id, _between(Game.game_index, indexes)
-        )
+        select(func.min(runs.game_index), func.min(runs.id), func.count())
+        .group_by(runs.run, runs.key_run)
+        .order_by(func.min(runs.game_index))
     )
-    return {row.game_index: row.id for row in rows}
+    keys = GameKeys()
+    for start, first, count in rows:
+        keys.add_run(start, range(first, first + count))
+    return keys
 
 
 def bots_with_results(connection: Connection, set_id: int) -> list[str]:
