@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -33,6 +34,8 @@ def main() -> int:
         return run(sys.argv[1:])
     except KeyboardInterrupt:  # before the command line stands, or while it is closing
         return 130
+    finally:
+        gc.freeze()  # or the interpreter would search all that was loaded for cycles before it ends
 
 
 if __name__ == "__main__":

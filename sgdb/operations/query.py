@@ -20,7 +20,6 @@ from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.records import GameConfig
 from sgdb.settings import Settings
-from sgdb.storage.journal import Journal
 
 PERFORMANCE_FIELDS = (
     "bot", "benchmark_set_id", "num_rows", "num_cols", "num_colors", "base_seed", "games", "completed",
@@ -192,6 +191,8 @@ def mismatches(settings: Settings) -> list[dict[str, Any]]:
 
     They stand in the journal, so no database is asked. Raises FileAccessError.
     """
+    from sgdb.storage.journal import Journal  # no other query needs a storage
+
     return [
         {
             "pickle_file": found.pair.pickle,
