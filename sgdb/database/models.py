@@ -11,7 +11,9 @@ behind an attribute would be a query that nobody asked for.
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any
+from uuid import UUID
 
 from sqlalchemy import (
     DDL,
@@ -74,6 +76,9 @@ BigKey = Annotated[int, mapped_column(BigInteger, Identity(), primary_key=True)]
 CreatedAt = Annotated[datetime, mapped_column(server_default=func.now())]
 # Not indexed: 8 bytes a row for taking back a run, which reaches its rows through their set anyway.
 SourceFileId = Annotated[int | None, mapped_column(BigInteger, ForeignKey("source_files.id"))]
+TotalsSetId = Annotated[
+    int, mapped_column(ForeignKey("benchmark_sets.id", ondelete="CASCADE"), primary_key=True)
+]
 Sha256 = Annotated[str, mapped_column(CHAR(64))]
 
 
@@ -196,6 +201,48 @@ class GameResult(Base):
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     created_at: Mapped[CreatedAt]
     source_file_id: Mapped[SourceFileId]
+
+
+class ResultTotals(Base):
+    """What one bot's results in one set add up to: sums of integers, hence exact.
+
+    Triggers keep it, in the transaction that changes a result; nobody else writes here. `revision` is new
+    with every change of the results that the line stands for.
+    """
+
+    __tablename__ = "result_totals"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    benchmark_set_id: Mapped[TotalsSetId]
+    bot_id: Mapped[int] = mapped_column(ForeignKey("bots.id", ondelete="CASCADE"), primary_key=True)
+    results: Mapped[int] = mapped_column(BigInteger)
+    completed: Mapped[int] = mapped_column(BigInteger)
+    tiles_cleared_sum: Mapped[int] = mapped_column(BigInteger)
+    tiles_cleared_square_sum: Mapped[Decimal]
+    singles_remaining_sum: Mapped[int] = mapped_column(BigInteger)
+    moves_made_sum: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[UUID]
+
+
+class GameTotals(Base):
+    """How many games one set has; `revision` is new with every change of them. Triggers keep it, too."""
+
+    __tablename__ = "game_totals"
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
+
+    benchmark_set_id: Mapped[TotalsSetId]
+    games: Mapped[int] = mapped_column(BigInteger)
+    revision: Mapped[UUID]
+
+
+class DepartingGame(Base):
+    """The set of a game whose deletion is under way, until its results are counted out. Empty for everybody
+    but the transaction that deletes."""
+
+    __tablename__ = "departing_games"
+
+    game_id: Mapped[int] = mapped_column(BigInteger, primary_key=True, autoincrement=False)
+    benchmark_set_id: Mapped[int]
 
 
 class TrainingSession(Base):

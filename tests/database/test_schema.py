@@ -54,7 +54,19 @@ CATALOG = {
         SELECT tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1, 2
     """,
     "relations": """
-        SELECT relname, relkind FROM pg_class WHERE relnamespace = 'public'::regnamespace ORDER BY 1
+        SELECT relname, relkind, reloptions FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace ORDER BY 1
+    """,
+}
+# What migrations alone make.
+PROGRAMS = {
+    "triggers": """
+        SELECT pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid
+        WHERE relnamespace = 'public'::regnamespace AND NOT tgisinternal ORDER BY 1
+    """,
+    "functions": """
+        SELECT oid::regprocedure::text, pg_get_functiondef(oid), proacl::text FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace ORDER BY 1
     """,
 }
 
@@ -81,7 +93,7 @@ def catalog(engine: Engine) -> dict[str, list[tuple[Any, ...]]]:
     with transaction(engine, read_only=True) as connection:
         return {
             kind: [tuple(row) for row in connection.execute(text(query)) if "alembic" not in str(row)]
-            for kind, query in CATALOG.items()
+            for kind, query in (CATALOG | PROGRAMS).items()
         }
 
 
@@ -246,7 +258,9 @@ class TestUpAndDown:
         schema.downgrade(empty, "base")
         with transaction(empty) as connection:
             Base.metadata.create_all(connection)
-        assert migrated == catalog(empty)
+        modelled = catalog(empty)
+        assert {kind: migrated[kind] for kind in CATALOG} == {kind: modelled[kind] for kind in CATALOG}
+        assert {kind: modelled[kind] for kind in PROGRAMS} == {"triggers": [], "functions": []}
 
     def test_no_index_is_built_twice(self, engine: Engine) -> None:
         """No plain index begins with columns that another index of its table begins with too."""
@@ -275,6 +289,9 @@ class TestUpAndDown:
             ("game_histories", "game_id"): "CASCADE",
             ("archive_chunks", "archive_id"): "CASCADE",
             ("source_files", "benchmark_set_id"): "SET NULL",
+            ("result_totals", "benchmark_set_id"): "CASCADE",
+            ("result_totals", "bot_id"): "CASCADE",
+            ("game_totals", "benchmark_set_id"): "CASCADE",
         }
 
 
