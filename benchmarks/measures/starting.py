@@ -59,7 +59,7 @@ def measure(place: Place) -> Iterator[Figure]:
 
 def _alembic(place: Place, address: str) -> Path:
     """A configuration of Alembic for the same database and the same migrations."""
-    folder = place.folder / "alembic"
+    folder = place.folder / "by-hand"
     folder.mkdir(exist_ok=True)
     (folder / "env.py").write_text(_ENV % VERSION_TABLE)
     ini = folder / "alembic.ini"
