@@ -20,6 +20,7 @@ def _open_standard_streams() -> None:
 def main() -> int:
     """Runs the command line; returns the exit code."""
     _open_standard_streams()
+    gc.set_threshold(50_000, 20, 20)  # modules are loaded without searching them for cycles again and again
     if sys.argv[1:] == ["--version"]:  # answered without loading the command line
         from sgdb import __version__
 

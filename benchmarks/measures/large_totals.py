@@ -9,7 +9,7 @@ from benchmarks import raw
 from benchmarks.figures import Figure, compared, measured
 from benchmarks.place import Place
 from benchmarks.timing import in_turn, simply
-from sgdb.operations.query import BotPerformanceOptions, bot_performance
+from sgdb.operations.performance import BotPerformanceOptions, bot_performance
 from sgdb.settings import Settings
 
 _TIMES = 5
