@@ -18,15 +18,21 @@ from benchmarks import plain
 from sgdb.settings import Settings
 
 _READ_SIZE = 1 << 16  # bytes psycopg2 asks for at a time: its own 8 kB are slower
+# The set with this board shape and base seed, or with this id: a program that has found it out may keep it.
+BY_NAME = (
+    "JOIN benchmark_sets ON benchmark_sets.id = benchmark_set_id"
+    " JOIN game_configs ON game_configs.id = config_id"
+    " WHERE num_rows = %s AND num_cols = %s AND num_colors = %s AND base_seed = %s"
+)
+BY_ID = "WHERE benchmark_set_id = %s"
 _GAMES = (
-    "SELECT game_index, board_state::text, seed, metadata FROM games"
-    " WHERE benchmark_set_id = %s AND game_index >= %s AND game_index < %s ORDER BY game_index"
+    "SELECT game_index, board_state::text, games.seed, games.metadata FROM games"
+    " {} AND game_index >= %s AND game_index < %s ORDER BY game_index"
 )
 _RESULTS = (
     "SELECT game_index, tiles_cleared, singles_remaining, moves_made, completed, game_results.metadata"
-    " FROM games JOIN game_results ON game_id = games.id JOIN bots ON bots.id = bot_id"
-    " WHERE benchmark_set_id = %s AND bots.name = %s AND game_index >= %s AND game_index < %s"
-    " ORDER BY game_index"
+    " FROM game_results JOIN games ON games.id = game_id JOIN bots ON bots.id = bot_id"
+    " {} AND game_index >= %s AND game_index < %s AND bots.name = %s ORDER BY game_index"
 )
 _DIGEST = (
     "SELECT count(*), sum(hashtextextended(concat_ws(' ', game_index, board_state, seed), 0)::numeric)"
@@ -108,17 +114,22 @@ def digest(settings: Settings) -> list[tuple[int, int]]:
         return found
 
 
-def read_games(connection: Any, set_id: int, start: int, stop: int) -> list[tuple[Any, ...]]:
-    """A set's games from `start` up to but without `stop`."""
-    with connection.cursor() as cursor:
-        cursor.execute(_GAMES, (set_id, start, stop))
-        found: list[tuple[Any, ...]] = cursor.fetchall()
-        return found
+def read_games(
+    connection: Any, which: str, key: tuple[int, ...], start: int, stop: int
+) -> list[tuple[Any, ...]]:
+    """A set's games from `start` up to but without `stop`; `which` is BY_NAME or BY_ID, with its `key`."""
+    return _fetch(connection, _GAMES.format(which), (*key, start, stop))
 
 
-def read_results(connection: Any, set_id: int, bot: str, start: int, stop: int) -> list[tuple[Any, ...]]:
+def read_results(
+    connection: Any, which: str, key: tuple[int, ...], bot: str, start: int, stop: int
+) -> list[tuple[Any, ...]]:
     """One bot's results on them."""
+    return _fetch(connection, _RESULTS.format(which), (*key, start, stop, bot))
+
+
+def _fetch(connection: Any, statement: str, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
-        cursor.execute(_RESULTS, (set_id, bot, start, stop))
+        cursor.execute(statement, values)
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
+from typing import Any
 
 from benchmarks import raw
 from benchmarks.figures import Figure, compared, measured
 from benchmarks.legacy_files import BASE_SEED, BOTS
 from benchmarks.place import LARGE, Place
 from benchmarks.timing import in_turn, simply
+from sgdb.records import BotPerformance, GameSnapshot
 from sgdb.storage import PostgresStorage
 
 _COUNT = 10
 _TIMES = 200
 _SECONDS = 0.010
+_NAME = (LARGE.num_rows, LARGE.num_cols, LARGE.num_colors, BASE_SEED)
 
 
 def measure(place: Place) -> Iterator[Figure]:
@@ -26,24 +30,35 @@ def measure(place: Place) -> Iterator[Figure]:
         closing(PostgresStorage(settings, LARGE, BASE_SEED)) as storage,
         raw.connected(settings, autocommit=True) as connection,
     ):
-        games = [tuple(game) for game in storage.iter_games(start, stop)]
-        rows = storage.load_results(BOTS[0], start, stop)
-        assert games == raw.read_games(connection, 1, start, stop)
-        assert [tuple(row[1:]) for row in rows] == raw.read_results(connection, 1, BOTS[0], start, stop)
-        assert len(games) == len(rows) == _COUNT
 
-        for what, ours, floor in (
-            (
-                f"games {start:,} to {stop:,}",
-                lambda: list(storage.iter_games(start, stop)),
-                lambda: raw.read_games(connection, 1, start, stop),
-            ),
-            (
-                f"one bot's results on games {start:,} to {stop:,}",
-                lambda: storage.load_results(BOTS[0], start, stop),
-                lambda: raw.read_results(connection, 1, BOTS[0], start, stop),
-            ),
+        def games() -> list[GameSnapshot]:
+            return list(storage.iter_games(start, stop))
+
+        def games_by_hand(which: str, *key: int) -> list[tuple[Any, ...]]:
+            return raw.read_games(connection, which, key, start, stop)
+
+        def results() -> list[BotPerformance]:
+            return storage.load_results(BOTS[0], start, stop)
+
+        def results_by_hand(which: str, *key: int) -> list[tuple[Any, ...]]:
+            return raw.read_results(connection, which, key, BOTS[0], start, stop)
+
+        for which, key in ((raw.BY_NAME, _NAME), (raw.BY_ID, (1,))):
+            assert [tuple(game) for game in games()] == games_by_hand(which, *key)
+            assert [tuple(row[1:]) for row in results()] == results_by_hand(which, *key)
+        assert len(games()) == len(results()) == _COUNT
+
+        span = f"games {start:,} to {stop:,}"
+        for what, ours, by_hand in (
+            (span, games, games_by_hand),
+            (f"one bot's results on {span}", results, results_by_hand),
         ):
-            turns = in_turn(simply(ours), simply(floor), place.effort.turns, times=_TIMES)
+            turns = in_turn(
+                simply(ours), simply(partial(by_hand, raw.BY_NAME, *_NAME)), place.effort.turns, times=_TIMES
+            )
             yield compared(what, "the same SQL", turns, at_most=1.5)
             yield measured(f"{what}, at most {1000 * _SECONDS:.0f} ms", turns.ours, at_most=_SECONDS)
+            turns = in_turn(
+                simply(ours), simply(partial(by_hand, raw.BY_ID, 1)), place.effort.turns, times=_TIMES
+            )
+            yield compared(f"({what})", "SQL with the set's id", turns)
