@@ -21,7 +21,7 @@ DECLARE
     changed boolean;
     departing boolean := false;
     columns text := 'bot_id, tiles_cleared, singles_remaining, moves_made, completed';
-    sets text := 'games';
+    set_of_game text := 'game.benchmark_set_id';
     changes text;
     empty_sets integer[];
     empty_bots integer[];
@@ -53,9 +53,8 @@ BEGIN
             departing := EXISTS (SELECT FROM departing_games);
         END IF;
         IF departing THEN
-            sets := '(SELECT id, benchmark_set_id FROM games UNION ALL
-                SELECT game_id, benchmark_set_id FROM departing_games AS gone
-                WHERE NOT EXISTS (SELECT FROM games WHERE games.id = gone.game_id))';
+            set_of_game := 'coalesce(game.benchmark_set_id, (
+                SELECT gone.benchmark_set_id FROM departing_games AS gone WHERE gone.game_id = result.game_id))';
         END IF;
         changes := CASE TG_OP
             WHEN 'INSERT' THEN 'SELECT 1 AS sign, game_id, %1$s FROM added'
@@ -63,9 +62,9 @@ BEGIN
             ELSE 'SELECT -1 AS sign, game_id, %1$s FROM removed UNION ALL SELECT 1, game_id, %1$s FROM added'
         END;
         changes := format(
-            'SELECT sign, coalesce(benchmark_set_id, sgdb_unknown_set(game_id, %3$L)) AS benchmark_set_id, %1$s
-            FROM (' || changes || ') AS result LEFT JOIN %2$s AS game ON game.id = game_id',
-            columns, sets, TG_OP);
+            'SELECT sign, coalesce(%2$s, sgdb_unknown_set(game_id, %3$L)) AS benchmark_set_id, %1$s
+            FROM (' || changes || ') AS result LEFT JOIN games AS game ON game.id = game_id',
+            columns, set_of_game, TG_OP);
     END IF;
 
     EXECUTE format(

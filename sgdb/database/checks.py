@@ -83,10 +83,11 @@ def _sum(connection: Connection, column: Any, what: str) -> str:
 
 
 def _lines(connection: Connection) -> str:
-    results = connection.execute(select(func.count()).select_from(ResultTotals)).scalar_one()
-    return (
-        f"{results} of bots in {connection.execute(select(func.count(GameTotals.games))).scalar_one()} sets"
+    results, games = (
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (ResultTotals, GameTotals)
     )
+    return f"{results} of results, {games} of games"
 
 
 def _untrue_totals(connection: Connection) -> Iterator[str]:

@@ -29,8 +29,9 @@ from sgdb.database.revisions import known_revisions
 from sgdb.database.schema import downgrade, upgrade
 from sgdb.errors import BusyError, DatabasePermissionError, SchemaError
 from sgdb.operations.rollback import RollbackOptions, rollback
+from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import BotPerformance, GameConfig
-from sgdb.settings import Settings
+from sgdb.settings import Settings, load_settings
 from sgdb.storage.postgres import PostgresStorage
 from tests.backups import execute, opened, role
 from tests.legacy import write_legacy
@@ -108,6 +109,12 @@ STEPS = st.one_of(
         _NEW + " SELECT id, b, {n}, 1, b, false FROM games, generate_series(1, {b}) b WHERE {p}"
         " ON CONFLICT (game_id, bot_id) DO UPDATE SET moves_made = 9, tiles_cleared = excluded.tiles_cleared",
         b=BOT, n=NUMBER, p=PICK,
+    ),
+    _sql(
+        "WITH new AS (INSERT INTO games (benchmark_set_id, game_index, board_state)"
+        " SELECT {s}, n, '[2]' FROM generate_series({n} % 500 + 60, {n} % 500 + 62) n RETURNING id) "
+        + _NEW + " SELECT id, {b}, 1, 1, 1, true FROM new",
+        s=SET, n=NUMBER, b=BOT,
     ),
     st.builds(lambda p, b, n: lambda connection: _copied(connection, p, b, n), PICK, BOT, NUMBER),
     _sql("DELETE FROM game_results WHERE {p}", p=PICK),
@@ -341,6 +348,29 @@ def test_readers_of_results_may_read_the_totals(filled: Engine) -> None:
             transaction(engine, read_only=True) as connection,
         ):
             bot_performance(connection)
+
+
+def test_commands_work_with_the_rights_of_before(engine: Engine, settings: Settings, tmp_path: Path) -> None:
+    """A user who had rights on all tables when there were no totals can do what he could."""
+    downgrade(engine, BEFORE)
+    with role(engine) as url:
+        execute(
+            engine,
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {url.username};"
+            f" GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {url.username}",
+        )
+        upgrade(engine)
+        address = url.render_as_string(hide_password=False)
+        theirs = load_settings({"database_url": address, "home": settings.home})
+        path = write_legacy(tmp_path / "a.pkl")
+        run = migrate(theirs, path)
+        with PostgresStorage(theirs, GameConfig(5, 5, 3), 7) as storage:
+            storage.save_results("Mine", [BotPerformance("Mine", 3, 5, 1, 4, False)])
+        assert verify(VerifyOptions((path,)), theirs).equal
+        assert {check.name: check.ok for check in verify(VerifyOptions(), theirs).checks}["totals"]
+        rollback(RollbackOptions(run.run_id), theirs)
+    assert ask(engine, "SELECT results FROM result_totals") == [(1,)]
+    assert_true(engine)
 
 
 # -- migration ------------------------------------------------------------------------------------
