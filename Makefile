@@ -66,4 +66,4 @@ docs-check: $(VENV)/.developed ## fail when a generated page or an example is st
 	$(BIN)/python docs/generate.py --check
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache benchmarks/results dist

@@ -33,13 +33,18 @@ def measure(place: Place) -> Iterator[Figure]:
     def saving(processes: int) -> Iterator[Work]:
         with place.copied_of(template) as settings:
             children = [_start(place, settings, f"Bot{number}", games) for number in range(processes)]
-            for child in children:
-                _require(child, "ready")
-            place.checkpoint()
-            yield lambda: _go(children)
-            for child in children:
-                child.communicate()
-            assert raw.digest(settings)[1][0] == (2 + processes) * games
+            try:
+                for child in children:
+                    _require(child, "ready")
+                place.checkpoint()
+                yield lambda: _go(children)
+                for child in children:
+                    child.communicate()
+                assert raw.digest(settings)[1][0] == (2 + processes) * games
+            finally:
+                for child in children:
+                    child.kill()
+                    child.wait()
 
     found = in_turn(lambda: saving(_PROCESSES), lambda: saving(1), place.effort.turns)
     yield compared(
