@@ -529,9 +529,7 @@ def test_a_dump_that_pg_restore_has_put_back(filled: Engine, empty_database: str
             text=True,
             check=False,
         )
-        assert all(
-            "sgdb_" in line for line in done.stderr.splitlines() if "error:" in line and "ignored" not in line
-        )
+        assert "sgdb_keep_result_totals" in done.stderr
         tamper(engine, "DELETE FROM games WHERE id = 1")
         with pytest.raises(SchemaError), transaction(engine) as connection:
             bot_performance(connection)
