@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,13 @@ from benchmarks import ROOT, report
 from benchmarks.__main__ import LARGE, SMALL
 from benchmarks.figures import Figure, compared, measured
 from benchmarks.timing import Turns, in_turn, simply
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a run puts its server: outside of pytest's folders, which other sessions of pytest clear up."""
+    with tempfile.TemporaryDirectory(prefix="sgdb-test-") as name:
+        yield Path(name)
 
 
 def _start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
@@ -78,11 +87,9 @@ def test_a_published_run_takes_the_place_of_the_last(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("arguments", [(), ("--large",)], ids=["bench", "bench-large"])
-def test_every_benchmark_goes_through(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_every_benchmark_goes_through(tmp_path: Path, folder: Path, arguments: tuple[str, ...]) -> None:
     """On tiny data: both sides of each do the same, or it would end with an error."""
     path = tmp_path / "figures.json"
-    folder = tmp_path / "temporary"
-    folder.mkdir()
     run = _start(folder, *arguments, "--quick", "--json", str(path))
     said, _ = run.communicate()
     assert run.returncode == 0, said
@@ -92,10 +99,8 @@ def test_every_benchmark_goes_through(tmp_path: Path, arguments: tuple[str, ...]
 
 
 @pytest.mark.slow
-def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_ctrl_c_leaves_nothing_behind(tmp_path: Path, folder: Path) -> None:
     """Neither a server nor its folder, and no traceback."""
-    folder = tmp_path / "temporary"
-    folder.mkdir()
     run = _start(folder, "saving", "--json", str(tmp_path / "figures.json"))
     assert run.stdout is not None
     while "what" not in run.stdout.readline():
