@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import Any
 
 from sgdb.database.engine import open_engine, transaction
-from sgdb.database.queries import bot_performance
+from sgdb.database.performance import bot_performance
 from sgdb.records import BenchmarkData, GameConfig
 from sgdb.settings import Settings
 from sgdb.storage import PostgresStorage
