@@ -63,7 +63,7 @@ _SELDOM = {"alembic", "filelock", "numpy", "scipy", "sgdb.pickles.parser", "sgdb
         (["query", "bot-performance", "--format", "json"], _SELDOM | _MODELS | {"rich.table"}),
         (["query", "sets"], _SELDOM),
     ],
-    ids=" ".join,
+    ids=["version", "help", "query help", "bot-performance", "bot-performance as json", "sets"],
 )
 def test_a_small_command_loads_nothing_heavy(
     arguments: list[str], needless: set[str], database_url: str, tmp_path: Path
