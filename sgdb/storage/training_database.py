@@ -60,6 +60,10 @@ class TrainingDatabase:
         """
         return self.transact(lambda connection: write_event(self._destination(connection), session, event))
 
+    def write_plainly(self, session: NewSession, event: Event) -> str | None:
+        """As `write`, for a command: it waits as long as it takes, and is not kept from trying."""
+        return self._run(lambda connection: write_event(self._destination(connection), session, event))
+
     def transact(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction that is committed when it does; tried again as `retried`
         does. Raises what `Guard.call` does."""
