@@ -156,7 +156,8 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
 
 
 def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """What dual storages and trainings have left; a journal that cannot be read is told, and no reason to tell no more."""
+    """What dual storages and trainings have left; a journal that cannot be read is told, and no reason to
+    tell no more."""
     journal = Journal(settings.journal_folder)
 
     def tell(error: SgdbError) -> None:

@@ -32,7 +32,8 @@ def sync(
     Values that the two sides have otherwise stay as they are: see `sgdb query mismatches`. Exits with 1 when
     something differs or is still owed.
 
-    What a training logged while the database was away is written into it in the same order.
+    What a training logged while the database was away is written into it in the same order. json has sets
+    and trainings, csv the trainings only where there are no sets.
     """
     from sgdb.operations.sync import SyncOptions
     from sgdb.operations.sync import sync as run
@@ -41,7 +42,8 @@ def sync(
     result = run(SyncOptions(dry_run), current.settings(), current.output.progress())
     if result.sets or not result.sessions or format is Format.JSON:
         current.output.data(format, _COLUMNS, _rows(result), result.to_json())
-    if result.sessions and format is not Format.JSON:
+    is_one_table = format is Format.CSV and bool(result.sets)
+    if result.sessions and format is not Format.JSON and not is_one_table:
         if result.sets:
             current.output.text("")
         current.output.data(format, _SESSIONS, _sessions(result), None)
