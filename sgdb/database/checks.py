@@ -16,10 +16,13 @@ from sgdb.database.models import (
     Game,
     GameConfigRow,
     GameResult,
+    GameTotals,
+    ResultTotals,
     SourceFile,
     TrainingSession,
 )
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
+from sgdb.database.totals import REPAIR, absent_triggers, wrong_totals
 from sgdb.records import IdRuns
 
 _SHOWN = 5
@@ -56,12 +59,19 @@ def run_checks(connection: Connection, *further: Further) -> list[Check]:
             lambda: _sum(connection, Game.id, "boards"),
         ),
         _check("orphans", _orphans(connection), lambda: "none"),
+        _check(
+            "totals",
+            _untrue_totals(connection),
+            lambda: _lines(connection),
+            remedy=f"count anew with `{REPAIR}`",
+        ),
         *(_check(*each) for each in further),
     ]
 
 
-def _check(name: str, wrong: Iterator[str], right: Callable[[], str]) -> Check:
-    """Runs one check. `wrong` is gone through to its end, but only the first findings are kept."""
+def _check(name: str, wrong: Iterator[str], right: Callable[[], str], remedy: str = "") -> Check:
+    """Runs one check. `wrong` is gone through to its end, but only the first findings are kept; `remedy` is
+    the way out where there is one."""
     shown: list[str] = []
     more = 0
     for finding in wrong:
@@ -71,13 +81,29 @@ def _check(name: str, wrong: Iterator[str], right: Callable[[], str]) -> Check:
             more += 1
     if not shown:
         return Check(name, True, right())
-    return Check(name, False, "; ".join(shown) + (f" and {more} more" if more else ""))
+    found = "; ".join(shown) + (f" and {more} more" if more else "")
+    return Check(name, False, f"{found} ({remedy})" if remedy else found)
 
 
 def _sum(connection: Connection, column: Any, what: str) -> str:
     rows = connection.execute(select(func.count(column))).scalar_one()
     found = connection.execute(select(func.count(BenchmarkSet.id))).scalar_one()
     return f"{rows} {what} in {found} sets"
+
+
+def _lines(connection: Connection) -> str:
+    results, games = (
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (ResultTotals, GameTotals)
+    )
+    return f"{results} of results, {games} of games"
+
+
+def _untrue_totals(connection: Connection) -> Iterator[str]:
+    """Totals are what the rows add up to, and triggers keep them so."""
+    for trigger in absent_triggers(connection):
+        yield f"trigger {trigger} is missing or disabled"
+    yield from map(str, wrong_totals(connection))
 
 
 def _gaps(connection: Connection) -> Iterator[str]:
