@@ -478,10 +478,10 @@ def test_the_next_call_pays(
         assert found[1].optimizer.place.value == "file"
     assert notes(through_proxy) == []
     assert session_of(engine, run.uid).status == "completed"
-    assert [record.getMessage()[:24] for record in caplog.records] == [
-        "the database is away: th",
+    assert [record.getMessage()[:20] for record in caplog.records] == [
+        "the database is away",
         "the database is back",
-        "what was owed of the tra",
+        "what was owed of the",
     ]
     assert verify(VerifyOptions(), through_proxy).equal
 
