@@ -20,6 +20,7 @@ from sgdb.pickles.attributes import storable_text
 from sgdb.pickles.layouts import INT32
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
+from sgdb.storage.checkpoint_reading import Checkpoint
 from sgdb.storage.contents import Contents
 from sgdb.storage.heartbeat import Heartbeat
 from sgdb.storage.metrics import as_json
@@ -156,6 +157,18 @@ class TrainingRun:
         if logged.weights is not None:
             self._weights[epoch] = logged.weights.sha256
         return self._tell(logged)
+
+    def load_checkpoint(self, epoch: int | None = None) -> Checkpoint | None:
+        """What this session has stored after `epoch`, or last; None where there is nothing. To go on with:
+
+        >>> with TrainingRun("lr 3e-4", bot="MyDQN", uid=uid) as run:
+        ...     last = run.load_checkpoint()
+
+        Unlike the other calls this one needs the database: it raises DatabaseUnreachableError and what else
+        keeps it from reading, and CheckpointError when the bytes are not those that were stored.
+        """
+        self._pay(self.uid)
+        return self._database.load(self._session, epoch)
 
     def bot_for(self, epoch: int, name: str | None = None) -> str:
         """The name of a bot that is the agent as of an epoch that this run has logged.

@@ -12,11 +12,12 @@ from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.engine import address_of, open_engine, transaction
 from sgdb.database.retry import retried
 from sgdb.database.server import EmbeddedServer
-from sgdb.database.sessions import NewSession
+from sgdb.database.sessions import NewSession, find_sessions
 from sgdb.errors import DiskFullError, FileAccessError, SgdbError
 from sgdb.settings import Settings
 from sgdb.storage.breaker import breaker_of
 from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_reading import Checkpoint, load_checkpoint
 from sgdb.storage.checkpoint_saving import Destination
 from sgdb.storage.guard import Guard
 from sgdb.storage.training_events import Event, write_event
@@ -64,6 +65,19 @@ class TrainingDatabase:
     def write_plainly(self, session: NewSession, event: Event) -> str | None:
         """As `write`, for a command: it waits as long as it takes, and is not kept from trying."""
         return self._run(lambda connection: write_event(self._destination(connection), session, event))
+
+    def load(self, session: NewSession, epoch: int | None) -> Checkpoint | None:
+        """A session's checkpoint after this epoch, or its last one; None where there is none.
+
+        Raises what `Guard.call` does, and CheckpointError.
+        """
+
+        def read(connection: Connection) -> Checkpoint | None:
+            found = find_sessions(connection, uid=session.uid)
+            files = checkpoint_files(self.settings, connection)
+            return load_checkpoint(connection, files, found[0].id, epoch) if found else None
+
+        return self.transact(read)
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction that is committed when it does; tried again as `retried`
