@@ -106,6 +106,7 @@ class TrainingRun:
         self.problems: list[str] = []
         """What has gone wrong so far, one sentence each: what is kept nowhere, and epochs logged twice."""
         self._database = TrainingDatabase(self._settings)
+        self._beating = TrainingDatabase(self._settings, may_start=False)
         self._notes = TrainingNotes(self._settings.journal_folder)
         self._heartbeat = Heartbeat(self._beat, self._settings.heartbeat)
         self._final_metrics: dict[str, Any] | None = None
@@ -224,16 +225,15 @@ class TrainingRun:
         self.problems.append(said)
         log.warning("%s", said)
 
-    def _pay(self, uid: UUID) -> None:
+    def _pay(self, uid: UUID, database: TrainingDatabase | None = None) -> None:
         """Pays what is owed of a session, as far as it takes no longer than a silent server would; what the
         database refuses stays, for `sgdb sync` to tell."""
+        database = database or self._database
         deadline = time.monotonic() + self._settings.connect_timeout
         try:
             if not self._notes.owes(uid):
                 return
-            done = settle_session(
-                self._notes, uid, self._database.address, self._database.write, deadline=deadline
-            )
+            done = settle_session(self._notes, uid, database.address, database.write, deadline=deadline)
             is_level = done.paid and not self._notes.owes(uid)
         except SgdbError as error:
             log.debug("what is owed of the training %s stays so: %s", uid, error.message)
@@ -248,15 +248,15 @@ class TrainingRun:
     def _beat(self) -> None:
         """A sign of life, and what this machine owes of this and other trainings. An embedded server that
         somebody has stopped is not started for it."""
-        if self._database.is_stopped:
+        if self._beating.is_stopped:
             return
 
         def write(connection: Connection) -> None:
             beat(connection, ensure_session(connection, self._session))
 
-        self._database.transact(write)
+        self._beating.transact(write)
         for uid in self._notes.sessions():
-            self._pay(uid)
+            self._pay(uid, self._beating)
 
 
 def _require_text(what: str, value: object, most: int) -> None:

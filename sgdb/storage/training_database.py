@@ -6,14 +6,14 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Engine
 
 from sgdb.database.access import check_ready, require_set_up
-from sgdb.database.engine import address_of, open_engine, transaction
+from sgdb.database.engine import address_of, make_engine, open_engine, transaction
 from sgdb.database.retry import retried
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sessions import NewSession, find_sessions
-from sgdb.errors import DiskFullError, FileAccessError, SgdbError
+from sgdb.errors import DatabaseUnreachableError, DiskFullError, FileAccessError, SgdbError
 from sgdb.settings import Settings
 from sgdb.storage.breaker import breaker_of
 from sgdb.storage.checkpoint_files import checkpoint_files
@@ -36,8 +36,10 @@ class TrainingDatabase:
     `Guard`. A training that uses a dual storage on the same database shares what is known of it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, may_start: bool = True) -> None:
+        """An embedded server that has been stopped is started, if `may_start` says so."""
         self.settings = settings
+        self._may_start = may_start
         self.address = address_of(settings)
         self._url: URL | None = None
         self._wires = Wires()
@@ -108,7 +110,7 @@ class TrainingDatabase:
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         require_set_up(self.settings)
-        engine = open_engine(self.settings, on_notice=log.info)
+        engine = self._engine()
         self._url = engine.url
         self._wires.watch(engine)
 
@@ -122,6 +124,16 @@ class TrainingDatabase:
             return retried(once, on_retry=log.info)
         finally:
             engine.dispose()
+
+    def _engine(self) -> Engine:
+        if self._may_start or self.settings.server_address is not None:
+            return open_engine(self.settings, on_notice=log.info)
+        url = EmbeddedServer(self.settings.home).running_url()
+        if url is None:
+            raise DatabaseUnreachableError(
+                f"the embedded server in {self.settings.home} has been stopped", hint="sgdb server start"
+            )
+        return make_engine(url, connect_timeout=self.settings.connect_timeout)
 
     def _answers(self, seconds: float) -> bool:
         return self._url is not None and answers(self._url, seconds)
