@@ -22,6 +22,7 @@ from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
 from sgdb.cli.commands.standings import compare, leaderboard
+from sgdb.cli.commands.stats import stats
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(status)
+app.command()(stats)
 app.command("migrate-pickles")(migrate_pickles)
 app.command()(verify)
 app.command()(rollback)
