@@ -21,6 +21,7 @@ from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
+from sgdb.cli.commands.sql import sql
 from sgdb.cli.commands.standings import compare, leaderboard
 from sgdb.cli.commands.stats import stats
 from sgdb.cli.commands.status import status
@@ -52,6 +53,7 @@ app.command()(rollback)
 query.command()(compare)
 query.command()(leaderboard)
 query.command()(history)
+query.command()(sql)
 app.add_typer(query, name="query")
 app.command()(export)
 app.command()(sync)
