@@ -27,7 +27,7 @@ from sgdb.cli.commands.stats import stats
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
-from sgdb.cli.options import path_of
+from sgdb.cli.options import path_of, with_plot_values
 from sgdb.cli.output import Output
 from sgdb.cli.session import Session, session
 from sgdb.errors import EnvironmentFaultError, SgdbError, UsageError
@@ -135,7 +135,7 @@ def _ended_by_sigpipe() -> int:
 
 def _run(arguments: list[str], current: Session) -> int:
     try:
-        app(args=arguments, prog_name="sgdb", obj=current)
+        app(args=with_plot_values(arguments), prog_name="sgdb", obj=current)
     except SystemExit as exit_:
         if isinstance(exit_.__context__, BrokenPipeError):  # of which Typer makes an exit code of its own
             raise exit_.__context__ from None

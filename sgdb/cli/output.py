@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,6 +38,14 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+
+
+class Canvas(NamedTuple):
+    """What a terminal, or a pipe in its place, can show."""
+
+    width: int
+    has_color: bool
+    has_unicode: bool
 
 
 def harmless(text: str) -> str:
@@ -170,6 +178,17 @@ class Output:
         """While this lasts, what libraries print goes to stderr, not among the data."""
         with redirect_stdout(self._stderr):
             yield
+
+    def canvas(self) -> Canvas:
+        """What can be drawn where data is printed."""
+        console = self._console(self._stdout)
+        try:
+            "█━│…⣿".encode(getattr(self._stdout, "encoding", None) or "utf-8")
+            has_unicode = True
+        except UnicodeEncodeError:
+            has_unicode = False
+        has_color = console.is_terminal and not console.is_dumb_terminal and not console.no_color
+        return Canvas(console.width, has_color, has_unicode)
 
     def rich(self, renderable: Any) -> None:
         """Something that rich draws, in colour where the terminal has it."""
