@@ -215,6 +215,47 @@ class TestUpAndDown:
             assert files == [("p", "rejected", "taken back")]
             assert connection.execute(text("SELECT name, source_file_id FROM bots")).all() == [("B", None)]
 
+    def test_sessions_and_checkpoints_go_up_and_down_with_their_values(self, engine: Engine) -> None:
+        """0004: a status of somebody's own is kept aside and comes back; bytes move into the old columns."""
+        schema.downgrade(engine, "0003")
+        run(
+            engine,
+            "INSERT INTO bots (name) VALUES ('agent')",
+            "INSERT INTO training_sessions (bot_id, hyperparameters, start_time, end_time, status)"
+            " SELECT id, '{}', now(), CASE WHEN status = 'done' THEN now() END, status"
+            " FROM bots, unnest('{done,paused,running,failed}'::text[]) WITH ORDINALITY AS s (status, n)"
+            " ORDER BY n",
+            "INSERT INTO model_checkpoints (training_session_id, epoch, model_weights) VALUES (1, 1, 'old')",
+        )
+        schema.upgrade(engine)
+        statuses = "SELECT status, metadata ->> 'status' FROM training_sessions ORDER BY id"
+        with transaction(engine, read_only=True) as connection:
+            assert [tuple(row) for row in connection.execute(text(statuses))] == [
+                ("completed", "done"),
+                ("interrupted", "paused"),
+                ("running", None),
+                ("failed", None),
+            ]
+            assert connection.scalar(text("SELECT count(DISTINCT uid) FROM training_sessions")) == 4
+        run(
+            engine,
+            "INSERT INTO blobs (sha256, size_bytes, data) VALUES (repeat('a', 64), 3, 'new')",
+            "INSERT INTO blobs (sha256, size_bytes) VALUES (repeat('b', 64), 3)",
+            "INSERT INTO model_checkpoints"
+            " (training_session_id, epoch, weights_sha256, optimizer_sha256, file_path)"
+            " VALUES (1, 2, repeat('a', 64), repeat('b', 64), 'f')",
+            "UPDATE bots SET checkpoint_id = 2",
+        )
+        schema.downgrade(engine, "0003")
+        with transaction(engine, read_only=True) as connection:
+            found = connection.execute(text("SELECT status FROM training_sessions ORDER BY id"))
+            assert list(found.scalars()) == ["done", "paused", "running", "failed"]
+            kept = "SELECT epoch, model_weights, optimizer_state, file_path FROM model_checkpoints ORDER BY 1"
+            assert [(e, bytes(w), o, f) for e, w, o, f in connection.execute(text(kept))] == [
+                (1, b"old", None, None),
+                (2, b"new", None, "f"),
+            ]
+
     def test_rows_do_not_hinder_the_way_down(self, engine: Engine) -> None:
         """The two tables that refer to each other can be taken down while they do."""
         run(
@@ -292,6 +333,7 @@ class TestUpAndDown:
             ("result_totals", "benchmark_set_id"): "CASCADE",
             ("result_totals", "bot_id"): "CASCADE",
             ("game_totals", "benchmark_set_id"): "CASCADE",
+            ("bots", "checkpoint_id"): "SET NULL",
         }
 
 
