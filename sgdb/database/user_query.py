@@ -27,6 +27,7 @@ from sqlalchemy import Connection
 
 from sgdb.database.driver_errors import translate
 from sgdb.database.engine import lift_timeouts, undo
+from sgdb.database.views import VIEWS_SCHEMA
 from sgdb.errors import SgdbError, UsageError
 
 _BATCH = 500  # rows
@@ -40,6 +41,10 @@ _OPEN = (
 _SPELLING = (
     "SELECT set_config('datestyle', 'ISO, YMD', true), set_config('intervalstyle', 'iso_8601', true),"
     " set_config('bytea_output', 'hex', true), set_config('extra_float_digits', '1', true)"
+)
+# Views can be named as they are; behind the tables, which keep their names.
+_SEARCH_PATH = (
+    "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), %s), true)"
 )
 _TYPES = "SELECT oid, typelem FROM pg_type WHERE oid = ANY(%s) AND typcategory = 'A'"
 # What is not the fault of a query, by SQLSTATE: translated as everywhere.
@@ -125,6 +130,7 @@ def _is_no_text(sql: str) -> bool:
 def _open(sql: str, cursor: _Cursor) -> tuple[list[str], list[int], dict[int, int]]:
     """Names and types of the columns; by the number of each type that is an array, that of its elements."""
     cursor.execute(_SPELLING)
+    cursor.execute(_SEARCH_PATH, [VIEWS_SCHEMA])
     cursor.execute("SELECT set_config('sgdb.user_query', %s, true)", [sql])
     cursor.execute(_OPEN)
     cursor.execute(f"FETCH FORWARD 0 FROM {_CURSOR}")
