@@ -18,6 +18,7 @@ from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.history import history
 from sgdb.cli.commands.init import init
+from sgdb.cli.commands.learning_curve import learning_curve
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
@@ -55,6 +56,7 @@ app.command()(rollback)
 query.command()(compare)
 query.command()(leaderboard)
 query.command()(history)
+query.command()(learning_curve)
 query.command()(sql)
 app.add_typer(query, name="query")
 app.command()(export)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from decimal import Decimal, localcontext
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select
+from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select, text
 
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult, GameTotals, ResultTotals
 from sgdb.database.reading import streamed, within
@@ -165,3 +165,12 @@ def results(
     )
     for row in streamed(connection, _in_order(query, start, stop)):
         yield dict(row._mapping)
+
+
+def learning_curve(connection: Connection, session_id: int) -> list[dict[str, Any]]:
+    """The numbers that one training's checkpoints bear, by metric and then by epoch."""
+    query = text(
+        "SELECT epoch, metric, value, checkpoint_id FROM sgdb_views.learning_curve"
+        ' WHERE session_id = :session ORDER BY metric COLLATE "C", epoch'
+    )
+    return [dict(row._mapping) for row in connection.execute(query, {"session": session_id})]
