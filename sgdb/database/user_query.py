@@ -30,7 +30,8 @@ from sgdb.database.engine import lift_timeouts, undo
 from sgdb.database.views import VIEWS_SCHEMA
 from sgdb.errors import SgdbError, UsageError
 
-_BATCH = 500  # rows
+_MOST_ROWS = 500  # fetched at a time, or fewer: as many as
+_CHARACTERS = 4_000_000  # have, more or less
 _POLL = 0.05  # seconds
 _CURSOR = "sgdb_user_query"
 _OPEN = (
@@ -46,7 +47,11 @@ _SPELLING = (
 _SEARCH_PATH = (
     "SELECT set_config('search_path', concat_ws(', ', nullif(current_setting('search_path'), ''), %s), true)"
 )
-_TYPES = "SELECT oid, typelem FROM pg_type WHERE oid = ANY(%s) AND typcategory = 'A'"
+# Vectors and arrays of boxes are written otherwise than arrays are.
+_TYPES = (
+    "SELECT a.oid, a.typelem FROM pg_type a JOIN pg_type e ON e.oid = a.typelem AND e.typarray = a.oid"
+    " WHERE a.oid = ANY(%s) AND a.typdelim = ','"
+)
 # What is not the fault of a query, by SQLSTATE: translated as everywhere.
 _SURROUNDINGS = ("08", "25P", "28", "40", "42501", "53", "55P03", "57", "58", "F0", "XX")
 _NO_QUERY, _READ_ONLY, _CANCELLED = "42P11", "25006", "57014"
@@ -79,14 +84,17 @@ class UserQuery:
 
         Raises as `user_query`.
         """
-        taken = 0
+        taken, most = 0, 1
         while limit is None or taken < limit:
-            size = _BATCH if limit is None else min(_BATCH, limit - taken)
+            size = most if limit is None else min(most, limit - taken)
             rows = self._run.on_server(partial(self._fetch, size))
             yield from rows
             taken += len(rows)
             if len(rows) < size:
                 return
+            # A row may hold the weights of a network.
+            characters = sum(len(value) for row in rows for value in row if isinstance(value, str))
+            most = min(_MOST_ROWS, 2 * most) if characters * 2 <= _CHARACTERS else max(1, most // 2)
 
     def _fetch(self, size: int, cursor: _Cursor) -> list[tuple[Value, ...]]:
         for one in self._types:

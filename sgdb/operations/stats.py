@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from sgdb.database.access import ready_engine
 from sgdb.database.activity import Activity, activity
@@ -17,14 +17,16 @@ from sgdb.database.driver_errors import describe
 from sgdb.database.engine import address_of, server_info, transaction
 from sgdb.database.manifest import Origin
 from sgdb.database.own_tables import find_own_tables
+from sgdb.database.revisions import require_current
 from sgdb.database.sizes import database_size
 from sgdb.database.upkeep import TableUpkeep, Upkeep, transaction_ids_used, upkeep
-from sgdb.errors import EnvironmentFaultError, FileAccessError
+from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
 from sgdb.storage.journal import Journal
 
 _LOCK_TIMEOUT = 0.2  # seconds that each locked table is waited for; whoever comes later waits behind us
+_PATIENCE = "5s"  # for the table that tells the schema's revision, without which nothing can be told
 _HOUR, _DAY = 3600.0, 86_400.0
 # Smaller tables are a matter of moments, and the estimates are coarse.
 MANY_ROWS = 10_000
@@ -123,7 +125,7 @@ class LastBackup:
 
 @dataclass(frozen=True, slots=True)
 class StatsResult:
-    """All of it. `fault` is why there is no `database`: no server, no schema, no right to look.
+    """All of it. `fault` is why there is no `database`: no server, no schema, no right to look, or a lock.
 
     `unseen` are sentences on what this user, or this server, does not let one see. `debts` are saves of dual
     storages that have not reached both sides, the oldest `owed_since`; `mismatches` are values on which the
@@ -132,7 +134,7 @@ class StatsResult:
 
     address: str
     database: DatabaseStats | None
-    fault: EnvironmentFaultError | None
+    fault: EnvironmentFaultError | BusyError | None
     backups_folder: str
     backup: LastBackup | None
     debts: int
@@ -171,16 +173,16 @@ def stats(options: StatsOptions, settings: Settings, progress: Progress | None =
     """
     progress = progress or Silent()
     database: DatabaseStats | None = None
-    fault: EnvironmentFaultError | None = None
+    fault: EnvironmentFaultError | BusyError | None = None
     origin: Origin | None = None
     unseen: list[str] = []
     try:
-        with ready_engine(settings, progress.notice) as engine:
+        with ready_engine(settings, progress.notice, _require_current_soon) as engine:
             with transaction(engine, read_only=True, lock_timeout=_LOCK_TIMEOUT) as connection:
                 database, origin = _look(connection), origin_of(connection)
             unseen += database.activity.unseen
             unseen += _unseen(database.upkeep)
-    except EnvironmentFaultError as error:
+    except (EnvironmentFaultError, BusyError) as error:
         fault = error
     address = address_of(settings) if database is None else database.address
     backup, debts, owed_since, mismatches = None, 0, None, 0
@@ -208,6 +210,11 @@ def stats(options: StatsOptions, settings: Settings, progress: Progress | None =
         reasons=(),
     )
     return replace(found, reasons=tuple(_reasons(found, options.limits)))
+
+
+def _require_current_soon(connection: Connection) -> None:
+    connection.execute(text("SELECT set_config('lock_timeout', :wait, true)"), {"wait": _PATIENCE})
+    require_current(connection)
 
 
 def _look(connection: Connection) -> DatabaseStats:

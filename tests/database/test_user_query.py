@@ -174,6 +174,9 @@ def test_values_come_as_what_they_are(engine: Engine) -> None:
         "int4range(1, 5)": "[1,5)",
         "ROW(1, 'a')": "(1,a)",
         "'127.0.0.1'::inet": "127.0.0.1",
+        "'{127.0.0.1}'::inet[]": ["127.0.0.1"],
+        "'1 2'::int2vector": "1 2",
+        "'{(1,1),(0,0);(2,2),(1,1)}'::box[]": "{(1,1),(0,0);(2,2),(1,1)}",
         "'a'::\"char\"": "a",
         "'name'::name": "name",
         "'00000000-0000-0000-0000-000000000001'::uuid": "00000000-0000-0000-0000-000000000001",
@@ -219,6 +222,22 @@ def test_rows_come_in_batches_and_not_more_than_wanted(engine: Engine) -> None:
     for limit, count in ((None, 1234), (0, 0), (1, 1), (500, 500), (501, 501), (9999, 1234)):
         found = run(engine, "SELECT n FROM generate_series(1, 1234) n", limit=limit)
         assert found == [(number,) for number in range(1, count + 1)]
+
+
+def test_rows_that_are_large_come_one_by_one(engine: Engine) -> None:
+    """So that a result takes the memory of a few rows, whatever is in them."""
+    sql = "SELECT repeat('x', 3000000) FROM generate_series(1, 40)"
+    with transaction(engine, read_only=True) as connection, user_query(connection, sql) as query:
+        fetched: list[int] = []
+        fetch = query._fetch
+
+        def watched(size: int, cursor: Any) -> Any:
+            fetched.append(size)
+            return fetch(size, cursor)
+
+        query._fetch = watched  # type: ignore[method-assign]
+        assert sum(len(row[0]) for row in query.rows()) == 120_000_000
+        assert max(fetched) == 1
 
 
 def test_a_query_without_columns(engine: Engine) -> None:

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, make_url, text
 
 from sgdb.database.backup_files import read_backup, replace_manifest
 from sgdb.database.engine import make_engine
-from sgdb.errors import DatabaseUnreachableError, SchemaError
+from sgdb.errors import BusyError, DatabaseUnreachableError, SchemaError
 from sgdb.operations.backup import BackupOptions, backup
 from sgdb.operations.stats import MANY_BYTES, Limits, StatsOptions, StatsResult, spelled_age, stats
 from sgdb.records import GameConfig
@@ -140,6 +140,15 @@ def test_without_a_database_the_rest_is_told(settings: Settings, empty_database:
     unset = look(load_settings({"home": home / "never"}))
     assert isinstance(unset.fault, SchemaError)
     assert not (home / "never" / "postgres").exists()
+
+
+def test_a_database_that_is_locked_altogether_is_not_waited_for(settings: Settings, engine: Engine) -> None:
+    """Not even the table that tells the revision; busy is a fault like others."""
+    with engine.connect() as holder:
+        holder.execute(text("LOCK TABLE sgdb_alembic_version IN ACCESS EXCLUSIVE MODE"))
+        found = look(settings)
+    assert isinstance(found.fault, BusyError)
+    assert found.database is None
 
 
 def test_what_cannot_be_read_is_said(settings: Settings, engine: Engine, database_url: str) -> None:
