@@ -35,6 +35,7 @@ _WIDEST = 120  # characters of a chart, however wide the terminal is
 _CURVE_HEIGHT = 18  # lines
 _MARKERS = "*+ox#%@"
 _TICKS = 6
+_NOTHING = 1e-290  # about where the arithmetic of floats ends
 # What plotext draws a frame with, and bars, where the terminal has nothing but ASCII.
 _ASCII = str.maketrans("┌┐└┘─│┤├┬┴┼█━", "++++-|+++++#=")
 
@@ -187,12 +188,12 @@ def _span(chart: Bars) -> tuple[float, float]:
     low, high = min(values), max(values)
     if chart.span is not None:
         low, high = min(low, chart.span[0]), max(high, chart.span[1])
-    return (low, high) if low < high else (low, low + 1)
+    return (low, high) if high - low > _NOTHING else (low, low + 1)
 
 
 def _ticks(low: float, high: float) -> list[float]:
     """Round numbers in the span, a handful of them."""
-    if low >= high:
+    if high - low <= _NOTHING:
         return [low]
     rough = (high - low) / _TICKS
     power = 10.0 ** math.floor(math.log10(rough))
