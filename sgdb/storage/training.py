@@ -202,7 +202,7 @@ class TrainingRun:
             return self._note(event, absence)
         try:
             # Checkpoints stand by themselves; what becomes of a session comes in its order.
-            if not isinstance(event, Logged) and self._notes.owes(self.uid):
+            if not isinstance(event, Logged) and self._owes():
                 self._notes.write(self._database.address, self._session, event)
                 return "journal"
             said = self._database.write(self._session, event)
@@ -211,6 +211,12 @@ class TrainingRun:
         if said:
             self._warn(said)
         return "database"
+
+    def _owes(self) -> bool:
+        try:
+            return self._notes.owes(self.uid)
+        except SgdbError:
+            return False  # a journal that cannot be read keeps nothing from the database
 
     def _note(self, event: Event, error: SgdbError) -> Kept:
         try:

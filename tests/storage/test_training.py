@@ -727,6 +727,17 @@ def test_others_in_the_way(trained: Settings, engine: Engine, monkeypatch: pytes
         assert sorted(checkpoints_of(engine, run.uid)) == [0, 1, 2]
 
 
+def test_a_journal_that_cannot_be_read_is_not_needed(trained: Settings, engine: Engine) -> None:
+    """As long as the database is there."""
+    trained.home.mkdir(parents=True)
+    trained.journal_folder.write_bytes(b"no folder")
+    with new_run(trained) as run:
+        assert run.log_checkpoint(0, b"w") == "database"
+        run.bot_for(0, "bot")
+    found = session_of(engine, run.uid)
+    assert (found.status, found.checkpoints, run.problems) == ("completed", 1, [])
+
+
 def test_a_note_needs_nobody_else(trained: Settings, proxy: Proxy, engine: Engine) -> None:
     """The file that the weights came from may be gone when they are paid."""
     through = with_changes(trained, database_url=proxy.url)
