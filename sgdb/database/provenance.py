@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import BigInteger, Connection, cast, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import aliased
 
 import sgdb
 from sgdb.database.ids import IdSource
@@ -126,11 +127,10 @@ def make_saved_source(connection: Connection, ids: IdSource, num_games: int) -> 
 def remember_files(connection: Connection, saved_id: int, set_id: int) -> None:
     """Notes on the set's source for programs which files had been taken into the set when one of them stored
     something last: what it found to be there already, it relies on from then on."""
-    files = select(func.max(SourceFile.id)).where(
-        SourceFile.benchmark_set_id == set_id, SourceFile.status.in_(TAKEN)
-    )
-    newest = connection.execute(files).scalar_one() or 0
-    noted = connection.execute(select(_NEWEST_FILE).where(SourceFile.id == saved_id)).scalar_one()
+    file = aliased(SourceFile)
+    last = select(func.max(file.id)).where(file.benchmark_set_id == set_id, file.status.in_(TAKEN))
+    query = select(_NEWEST_FILE, func.coalesce(last.scalar_subquery(), 0)).where(SourceFile.id == saved_id)
+    noted, newest = connection.execute(query).one()
     if noted is None or noted < newest:  # seldom: other writers of the set wait for this row
         note = SourceFile.contents.op("||")(cast({"newest_file": newest}, JSONB))
         connection.execute(update(SourceFile).where(SourceFile.id == saved_id).values(contents=note))

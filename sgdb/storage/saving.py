@@ -83,7 +83,7 @@ class Save:
         intake = Intake(
             self._connection, self._ids, contents, lambda: source, replace=replace, called="given"
         )
-        intake.open()
+        intake.open(found)
         intake.add_games(_batches(games), len(games), intake.games)
         intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
         rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
