@@ -49,12 +49,15 @@ class RowBatch(NamedTuple):
     by_pattern: bool = False
 
     def count_values(self, most: int) -> int:
-        """How many values it takes to hold these rows, a board's text counting as one for 16 characters;
-        counting ends beyond `most`."""
+        """How many values it takes to hold these rows, a board's text counting as four and one for 16
+        characters; counting ends beyond `most`."""
         shape, rows = self.shape, self.rows
         if self.by_pattern:
-            num_rows, num_cols = shape.text_board or (0, 0)
-            return len(rows) * (1 + len(shape.names) + num_rows * (num_cols + 1) // 8)
+            values = 1 + len(shape.names)
+            if shape.text_board is not None:
+                num_rows, num_cols = shape.text_board
+                values += 3 + num_rows * (num_cols + 1) // 8
+            return len(rows) * values
         count = 0
         for row in rows:
             count += count_values(row, most - count)

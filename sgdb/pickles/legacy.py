@@ -34,7 +34,8 @@ from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 
 _BATCH_CELLS = 1_000_000
 # As many values as a file of 10,000 small boards and two bots has; one of a million takes little more memory.
-_MOST_KEPT = 260_000
+_MOST_KEPT = 290_000
+_MOST_BYTES_KEPT = 8 << 20  # of the file: a value may be a long text
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
@@ -126,8 +127,9 @@ def _require_same(first: Any, row: Any, where: str) -> None:
 class _Kept:
     """The parsed rows of a file while it is read for the first time: all, or none where they are many."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: HashedStream) -> None:
         self.batches: list[RowBatch] | None = []
+        self._stream = stream
         self._room = _MOST_KEPT
 
     def add(self, batch: RowBatch) -> None:
@@ -135,7 +137,7 @@ class _Kept:
         if self.batches is None:
             return
         self._room -= batch.count_values(self._room)
-        if self._room < 0:
+        if self._room < 0 or self._stream.size > _MOST_BYTES_KEPT:
             self.batches = None
         else:
             self.batches.append(batch)
@@ -188,10 +190,11 @@ class LegacyFile:
         for remember in (False, True):
             if copy is not None:
                 copy.restart()
-            reader, kept = StructureReader(), _Kept()
+            reader = StructureReader()
             try:
                 with source.open() as raw:
                     stream = HashedStream(raw, _tee(copy, on_bytes))
+                    kept = _Kept(stream)
                     protocol, tree = _parse(stream, remember, reader.add, kept.add)
             except SharedReferenceError:
                 continue
