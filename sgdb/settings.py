@@ -122,6 +122,13 @@ class Settings(BaseSettings):
         parts = {name: value for name in _PARTS if (value := getattr(self, name)) is not None}
         return ServerAddress(**parts, password=password) if parts else None
 
+    def revealed(self) -> dict[str, Any]:
+        """The settings as plain JSON values, from which `Settings` makes the same ones. Passwords are in it:
+        for the pipe to a process of our own, and nowhere else."""
+        values = self.model_dump(mode="json", exclude_none=True)
+        secrets = {name: getattr(self, name) for name in _SECRETS}
+        return values | {name: secret.get_secret_value() for name, secret in secrets.items() if secret}
+
     @classmethod
     def settings_customise_sources(
         cls,

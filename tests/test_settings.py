@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -99,6 +100,17 @@ def test_no_representation_shows_a_password(monkeypatch: pytest.MonkeyPatch) -> 
     settings = load_settings()
     for shown in (repr(settings), str(settings), repr(settings.server_address), settings.model_dump_json()):
         assert "hush" not in shown
+
+
+def test_revealed_settings_make_the_same_ones(tmp_path: Path) -> None:
+    """For a process of ours: through JSON, with the passwords."""
+    for given in (
+        {"database_url": "postgresql://ann:hush@db.example/games", "home": tmp_path, "env": None},
+        {"host": "db.example", "password": "hush", "lock_timeout": 2.5, "pickle_dir": tmp_path},
+        {},
+    ):
+        settings = load_settings(given)
+        assert Settings(**json.loads(json.dumps(settings.revealed()))) == settings
 
 
 def test_a_password_without_a_server_is_told() -> None:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, groupby
 from typing import Any, Protocol
 
 from sgdb.pickles import attributes
 from sgdb.pickles.layouts import CONFIG_CLASS, LAYOUT_OF_MODULE
+from sgdb.pickles.legacy import LegacyFile, Results
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
 _MODULE_OF_LAYOUT = {layout: module for module, layout in LAYOUT_OF_MODULE.items()}
@@ -37,6 +40,31 @@ def write_pickle(
     num_games, base_seed and further top-level entries (its own ids are not looked at).
     """
     _Writer(file, _MODULE_OF_LAYOUT[contents.layout]).benchmark(contents, games, results)
+
+
+def rewrite(file: _Sink, legacy: LegacyFile) -> None:
+    """Writes a legacy file's values as a pickle of its own layout, of layout C where it had no classes.
+
+    Each game and result is written once, games before results; keys without results are left out. Raises
+    what `LegacyFile.rows` raises.
+    """
+    contents = legacy.contents if legacy.contents.layout != "D" else replace(legacy.contents, layout="C")
+    parts = legacy.rows()
+    first: list[Results] = []
+
+    def games() -> Iterator[GameSnapshot]:
+        for part in parts:
+            if isinstance(part, Results):
+                first.append(part)
+                return
+            yield from part.rows
+
+    def results() -> Iterator[tuple[str, Iterator[BotPerformance]]]:
+        rest = (part for part in chain(first, parts) if isinstance(part, Results))
+        for key, of_key in groupby(rest, lambda part: part.key):
+            yield key, (row for part in of_key for row in part.rows)
+
+    write_pickle(file, contents, games(), results())
 
 
 def _integer(value: int) -> bytes:

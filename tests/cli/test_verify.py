@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
+import signal
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Engine
 
 from sgdb.settings import Settings
-from tests.cli.conftest import Process
+from tests.cli.conftest import Process, clean_environment
 from tests.legacy import write_legacy
-from tests.steps import database_state, migrate, tamper
+from tests.preloaded import start
+from tests.steps import database_state, migrate, tamper, until
 
 
 @pytest.fixture
@@ -149,3 +154,100 @@ def test_a_replay_shows_bots_differences_and_reasons(
         4,
     )
     assert sgdb_process("verify", "--sample", "4").returncode == 2
+
+
+def test_timings_come_in_addition(sgdb_process: Process, path: Path) -> None:
+    """A table after what verify says; files that are not equal are named, and the exit code is verify's."""
+    write_legacy(path.parent / "b.pkl", base_seed=5)
+    done = sgdb_process("verify", "a.pkl", "b.pkl", "--timings")
+    assert done.returncode == 1
+    assert re.search(r"^a\.pkl +equal +0$", done.stdout, re.MULTILINE)
+    assert re.search(
+        r"^a\.pkl +whole load +[\d.]+ ms +[\d.]+ ms +[\d.]+ x +under 100 ms +(yes|NO) *$",
+        done.stdout,
+        re.MULTILINE,
+    )
+    assert re.search(r"^a\.pkl +ten games memory saved .*too small to tell", done.stdout, re.MULTILINE)
+    assert "not timed: b.pkl is missing" in done.stderr
+    assert "without the database server's own" in done.stderr
+    assert re.search(r"targets: \d of 4 are met", done.stderr)
+    assert sgdb_process("verify", "a.pkl", "--timings", "--format", "markdown").returncode == 0
+
+
+def test_timings_in_json_and_csv(sgdb_process: Process, path: Path) -> None:
+    """The form that scripts rely on."""
+    done = sgdb_process("verify", path, "--timings", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    (timed,) = json.loads(done.stdout)["timings"]
+    assert {name: timed[name] for name in timed if name != "measures"} == {
+        "path": str(path),
+        "games": 40,
+        "results": 40,
+        "bot": "LargestGroupBot",
+        "error": None,
+        "notes": [],
+    }
+    measures = {measure["name"]: measure for measure in timed["measures"]}
+    shape = {name: (each["unit"], each["target_is"], each["target"]) for name, each in measures.items()}
+    assert shape == {
+        "whole_load": ("ms", "under", 100),
+        "bot_performance": ("ms", "under", 50),
+        "ten_games": ("ms", "under", 10),
+        "whole_load_memory": ("MB", None, None),
+        "ten_games_memory": ("MB", "under", 10),
+        "ten_games_memory_saved": ("%", "at least", 90),
+    }
+    for each in measures.values():
+        assert each.keys() == {"name", "unit", "pickle", "database", "ratio", "target", "target_is", "met"}
+    assert measures["whole_load"]["met"] is (measures["whole_load"]["database"] < 100)
+    rows = list(
+        csv.DictReader(sgdb_process("verify", path, "--timings", "--format", "csv").stdout.splitlines())
+    )
+    assert [row["check"] for row in rows] == [
+        "",
+        "timing: whole load, ms",
+        "timing: bot performance, ms",
+        "timing: ten games, ms",
+        "timing: whole load memory, MB",
+        "timing: ten games memory, MB",
+        "timing: ten games memory saved, %",
+    ]
+    assert "timings" not in json.loads(sgdb_process("verify", path, "--format", "json").stdout)
+
+
+def test_timings_need_files(sgdb_process: Process, path: Path) -> None:
+    """Without a path there are none: 2. A damaged file is not measured, and the exit code is its own."""
+    alone = sgdb_process("verify", "--timings")
+    assert alone.returncode == 2
+    assert "no path was given" in alone.stderr
+    bad = write_legacy(path.parent / "bad.pkl", spoil_bytes=lambda raw: raw[:-3])
+    done = sgdb_process("verify", bad, "--timings")
+    assert done.returncode == 4
+    assert "not timed: bad.pkl is unreadable" in done.stderr
+    assert "targets" not in done.stderr
+
+
+def test_ctrl_c_leaves_no_process_and_no_file(database_url: str, path: Path, tmp_path: Path) -> None:
+    """Nor does a list of processes show the address of the database meanwhile."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    environment = clean_environment(SGDB_DATABASE_URL=database_url, TMPDIR=str(temporary))
+    command = start(tmp_path, ["verify", str(path), "--timings"], environment)
+    seen: list[psutil.Process] = []
+
+    def measured() -> bool:
+        for child in psutil.Process(command.pid).children():
+            with suppress(psutil.NoSuchProcess):
+                arguments = child.cmdline()
+                assert not any("postgresql" in argument for argument in arguments)
+                if any(argument.startswith("sgdb.timing.") for argument in arguments):
+                    seen.append(child)
+        return bool(seen)
+
+    until(measured)
+    os.kill(command.pid, signal.SIGINT)
+    done = command.end()
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    until(lambda: not any(child.is_running() for child in seen))
+    assert list(temporary.iterdir()) == []

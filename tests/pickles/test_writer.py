@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,9 +12,9 @@ from hypothesis import strategies as st
 from sgdb.pickles import attributes
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile
-from sgdb.pickles.writer import write_pickle
+from sgdb.pickles.writer import rewrite, write_pickle
 from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
-from tests.legacy import plain
+from tests.legacy import plain, write_legacy
 
 CONFIG = GameConfig(2, 3, 4)
 
@@ -54,6 +55,39 @@ def test_each_layout_is_read_back_as_it_was_written(tmp_path: Path, layout: str)
         assert (read.contents.layout, read.contents.num_games, read.contents.base_seed) == (layout, count, -5)
         assert games_read == games
         assert results_read == results
+
+
+@pytest.mark.parametrize("layout", ["A", "B", "C", "D"])
+@pytest.mark.parametrize("oddity", ["none", "shared", "results first", "no games"])
+def test_a_file_is_rewritten_with_every_value(tmp_path: Path, layout: str, oddity: str) -> None:
+    """The copy holds the same objects as the file, whatever the order of its lists; a file without classes
+    gets those of the newest layout."""
+
+    def spoil(data: dict[str, Any]) -> dict[str, Any]:
+        if oddity == "results first":
+            return dict(reversed(data.items()))
+        if oddity == "no games" and layout != "A":  # whose games tell the config
+            data["games"].clear()
+        return data
+
+    path = write_legacy(
+        tmp_path / "a.pkl",
+        layout=layout,
+        num_games=2500,
+        bots=("LargestGroupBot", "MockBot"),
+        spoil=spoil,
+        optimize=oddity == "shared",
+        shared_config=oddity != "shared",
+    )
+    copy = tmp_path / "copy.pkl"
+    with copy.open("wb") as file:
+        rewrite(file, LegacyFile.read(FileSource(path), base_seed=42))
+    if layout == "D":
+        read = _read(copy)
+        assert read[0].contents.layout == "C"
+        assert (read[1], read[2]) == _read(path)[1:]
+    else:
+        assert plain(copy) == plain(path)
 
 
 # What PostgreSQL can hold: neither NUL nor lone surrogates.

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from sgdb.cli.options import FormatOption, PathsArgument
 from sgdb.cli.output import Format, Output, near
-from sgdb.cli.session import as_paths, session
+from sgdb.cli.session import Session, as_paths, session
+from sgdb.cli.timings import explain_timings, flat_timings
+from sgdb.errors import UsageError
 
 if TYPE_CHECKING:
+    from sgdb.operations.timings import TimingsResult
     from sgdb.operations.verify import BotReplay, Replay, VerifyResult
 
 _COLUMNS = ("file", "status", "differences")
@@ -44,6 +48,10 @@ def verify(
             help="Play in N processes; by default, in as many as there are cores.", metavar="N", min=1
         ),
     ] = None,
+    timings: Annotated[
+        bool,
+        typer.Option("--timings", help="Measure the files: loaded whole, against read from the database."),
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare pickles with the database, value by value.
@@ -55,7 +63,13 @@ def verify(
 
     With --replay, the bots that sgdb has play the recorded games of these sets again, by the recorded rules,
     and every result has to come out the same. Those that cannot be played again are counted with the reason.
+
+    With --timings, every file that is equal is measured: the whole set, one bot's performance, ten games, and
+    memory, as a pickle that has to be loaded whole and from the database. What is loaded is a copy that sgdb
+    writes itself. A target that is missed is said, and does not change the exit code.
     """
+    if timings and not paths:
+        raise UsageError("--timings measures files, and no path was given", hint="name a file or a folder")
     from sgdb.operations.verify import VerifyOptions
     from sgdb.operations.verify import verify as run
 
@@ -68,9 +82,27 @@ def verify(
         ]
         current.output.data(format, _COLUMNS, rows, None)
         _explain(result, current.output)
-    else:
-        current.output.data(format, _FLAT, _flat(result), result.to_json())
-    raise typer.Exit(result.exit_code)
+    timed = _time(result, current) if timings else None
+    if format is not Format.TABLE:
+        rows, document = _flat(result), result.to_json()
+        if timed is not None:
+            rows += [dict.fromkeys(_FLAT) | row for row in flat_timings(timed)]
+            document["timings"] = timed.to_json()
+        current.output.data(format, _FLAT, rows, document)
+    if timed is not None:
+        explain_timings(timed, current.output, format)
+        for verdict in result.files:
+            if verdict.status != "equal":
+                current.output.message(f"not timed: {near(verdict.path)} is {verdict.status}")
+    raise typer.Exit(result.exit_code or (timed.exit_code if timed is not None else 0))
+
+
+def _time(result: VerifyResult, current: Session) -> TimingsResult:
+    """Measures the files that are equal."""
+    from sgdb.operations.timings import TimingsOptions, timings
+
+    equal = tuple(Path(verdict.path) for verdict in result.files if verdict.status == "equal")
+    return timings(TimingsOptions(equal), current.settings(), current.output.progress())
 
 
 def _flat(result: VerifyResult) -> list[dict[str, Any]]:
