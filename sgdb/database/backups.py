@@ -36,6 +36,7 @@ from sgdb.database.digests import digest_table
 from sgdb.database.driver_errors import describe
 from sgdb.database.dump import find_pg_dump, pg_dump
 from sgdb.database.engine import lift_timeouts, server_info, transaction, translated_errors
+from sgdb.database.identity import database_identity
 from sgdb.database.locks import KeepOut, lock_tables
 from sgdb.database.manifest import Dump, Manifest, Origin, SequencePosition, TableContent
 from sgdb.database.own_tables import OwnTables, find_own_tables
@@ -227,10 +228,5 @@ def _beside(connection: Connection, work: Callable[[Event], T]) -> Iterator[Futu
 
 
 def _origin(connection: Connection) -> Origin:
-    # Hosted servers may keep their identifier to themselves.
-    allowed = connection.scalar(text("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')"))
-    system = None
-    if allowed:
-        system = str(connection.scalar(text("SELECT system_identifier FROM pg_control_system()")))
-    name = connection.scalar(text("SELECT current_database()"))
-    return Origin(describe(connection.engine.url), str(name), system)
+    name, system = database_identity(connection)
+    return Origin(describe(connection.engine.url), name, system)

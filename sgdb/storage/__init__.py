@@ -12,6 +12,7 @@ from sgdb.storage.factory import open_storage
 from sgdb.storage.moves import MoveStorage
 from sgdb.storage.pickle_files import PickleStorage
 from sgdb.storage.postgres import PostgresStorage
+from sgdb.storage.training import TrainingRun
 
 __all__ = [
     "BenchmarkData",
@@ -23,5 +24,6 @@ __all__ = [
     "MoveStorage",
     "PickleStorage",
     "PostgresStorage",
+    "TrainingRun",
     "open_storage",
 ]

@@ -1,0 +1,94 @@
+"""The database of a training, which may be away, and to which nothing stays connected between calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from sqlalchemy import URL, Connection
+
+from sgdb.database.access import check_ready, require_set_up
+from sgdb.database.engine import address_of, open_engine, transaction
+from sgdb.database.retry import retried
+from sgdb.database.server import EmbeddedServer
+from sgdb.database.sessions import NewSession
+from sgdb.settings import Settings
+from sgdb.storage.breaker import breaker_of
+from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_saving import Destination
+from sgdb.storage.guard import Guard
+from sgdb.storage.training_events import Event, write_event
+from sgdb.storage.wires import Wires, answers
+
+log = logging.getLogger(__name__)
+LOCK_TIMEOUT = 30.0  # seconds for which others may keep a training waiting, before it writes a note instead
+T = TypeVar("T")
+
+
+class TrainingDatabase:
+    """Transactions of a training, each on a connection of its own: between two epochs may lie hours, in which
+    hundreds of trainings would hold a connection each for nothing, and a fork would share it.
+
+    A call comes to an end whatever state the server is in, and fails at once for a while after a failure: see
+    `Guard`. A training that uses a dual storage on the same database shares what is known of it.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.address = address_of(settings)
+        self._url: URL | None = None
+        self._wires = Wires()
+        self._guard = Guard(
+            breaker_of(f"database {self.address}"),
+            seconds=settings.connect_timeout,
+            answers=self._answers,
+            abandon=self._wires.cut,
+        )
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it is an embedded server that does not run: a call would start it."""
+        return (
+            self.settings.server_address is None and not EmbeddedServer(self.settings.home).status().running
+        )
+
+    def write(self, session: NewSession, event: Event) -> str | None:
+        """Writes an event in a transaction; returns what is to be told about it.
+
+        Raises what `Guard.call` does, and what `Event.write` does.
+        """
+        return self.transact(lambda connection: write_event(self._destination(connection), session, event))
+
+    def transact(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, in a transaction that is committed when it does; tried again as `retried`
+        does. Raises what `Guard.call` does."""
+        return self._guard.call(lambda: self._run(work))
+
+    def _destination(self, connection: Connection) -> Destination:
+        return Destination(
+            connection,
+            checkpoint_files(self.settings, connection),
+            self.settings.checkpoint_limit,
+            LOCK_TIMEOUT,
+        )
+
+    def _run(self, work: Callable[[Connection], T]) -> T:
+        require_set_up(self.settings)
+        engine = open_engine(self.settings, on_notice=log.info)
+        self._url = engine.url
+        self._wires.watch(engine)
+
+        def once() -> T:
+            check_ready(engine)
+            # Whatever the server's default: behind a lock, what its former holder has done must be seen.
+            with transaction(engine, isolation="READ COMMITTED", lock_timeout=LOCK_TIMEOUT) as connection:
+                return work(connection)
+
+        try:
+            return retried(once, on_retry=log.info)
+        finally:
+            engine.dispose()
+
+    def _answers(self, seconds: float) -> bool:
+        return self._url is not None and answers(self._url, seconds)
