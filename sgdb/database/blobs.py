@@ -91,6 +91,13 @@ def _is_unused() -> Any:
     )
 
 
+def is_sound_blob(connection: Connection, sha256: str) -> bool:
+    """Whether the bytes in the database have this hash. The server reads them."""
+    real = func.encode(func.sha256(Blob.data), "hex")
+    query = select(real == Blob.sha256).where(Blob.sha256 == sha256)
+    return connection.execute(query).scalar() is True
+
+
 def wrong_hashes(connection: Connection) -> list[str]:
     """The hashes of those whose bytes in the database have another one. Reads them all, on the server."""
     real = func.encode(func.sha256(Blob.data), "hex")

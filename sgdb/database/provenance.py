@@ -175,8 +175,9 @@ def record_rejection(
     )
 
 
-def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
-    """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
+def is_registered(connection: Connection, sha256: str, set_id: int | None, *, with_archive: bool) -> bool:
+    """Whether this very content is recorded as a source of the set, or of none, such as a checkpoint (with
+    its original, if asked for)."""
     query = select(SourceFile.id).where(
         SourceFile.sha256 == sha256,
         SourceFile.benchmark_set_id == set_id,

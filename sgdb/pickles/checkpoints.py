@@ -9,10 +9,12 @@ known classes, become objects in it. So the file can be written again from the d
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sgdb.errors import LayoutError, ValueRefusedError
@@ -91,6 +93,17 @@ def is_checkpoint(source: Source) -> bool:
     """Whether the file begins as a checkpoint does. Raises as `Source.open` does."""
     with source.open() as stream:
         return _BEGINNING.match(stream.read(_HEAD)) is not None
+
+
+def find_weights(name: str, folders: Iterable[Path]) -> Path | None:
+    """The file of weights that a checkpoint names, in the first of these folders that has it.
+
+    Of what is said to be its name only the last part counts: no file tells where else to look.
+    """
+    bare = re.split(r"[/\\]", name)[-1]
+    if bare in ("", ".", "..") or not attributes.storable_text(bare):
+        return None
+    return next((folder / bare for folder in folders if os.path.lexists(folder / bare)), None)
 
 
 class CheckpointFile:
