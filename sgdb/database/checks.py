@@ -6,10 +6,21 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Text, and_, cast, func, select, union_all
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
-from sgdb.database.models import Archive, BenchmarkSet, Bot, Game, GameConfigRow, GameResult, SourceFile
+from sgdb.database.experiments import epoch_files, experiment_uid
+from sgdb.database.models import (
+    Archive,
+    BenchmarkSet,
+    Bot,
+    Game,
+    GameConfigRow,
+    GameResult,
+    ModelCheckpoint,
+    SourceFile,
+    TrainingSession,
+)
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
 from sgdb.records import IdRuns
 
@@ -38,6 +49,7 @@ def run_checks(connection: Connection) -> list[Check]:
             _unsound_boards(connection),
             lambda: _sum(connection, Game.id, "boards"),
         ),
+        *_checkpoint_checks(connection),
         _check("orphans", _orphans(connection), lambda: "none"),
     ]
 
@@ -125,10 +137,35 @@ def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
     )
 
 
+def _checkpoint_checks(connection: Connection) -> list[Check]:
+    """Where checkpoint files were migrated: that the checkpoints are there which they name."""
+    files = epoch_files(connection)
+    if not files:
+        return []
+    query = (
+        select(TrainingSession.uid, ModelCheckpoint.epoch, ModelCheckpoint.weights_sha256)
+        .join(TrainingSession, TrainingSession.id == ModelCheckpoint.training_session_id)
+        .where(ModelCheckpoint.source_file_id.is_not(None))
+    )
+    stored = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    named = {(experiment_uid(file.experiment), file.epoch): file for file in files}
+    wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key not in stored]
+    wrong += [f"epoch {epoch} of session {uid} comes from no file" for uid, epoch in stored.keys() - named]
+    without = sum(sha256 is None for sha256 in stored.values())
+    return [
+        _check(
+            "checkpoints as their files name them",
+            iter(wrong),
+            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights",
+        )
+    ]
+
+
 def _orphans(connection: Connection) -> Iterator[str]:
-    """Nothing stands alone: configs have sets; sets and bots come from a file or a program, archives from
-    a file."""
-    used = select(BenchmarkSet.config_id)
+    """Nothing stands alone: configs have sets or trainings; sets and bots come from a file or a program,
+    archives from a file."""
+    trained_on = select(TrainingSession.config_id).where(TrainingSession.config_id.is_not(None))
+    used: Any = union_all(select(BenchmarkSet.config_id), trained_on)
     for config_id in connection.execute(
         select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
     ).scalars():
@@ -140,7 +177,10 @@ def _orphans(connection: Connection) -> Iterator[str]:
             yield f"set {set_id} comes from no file"
     keys = {key for source in taken for key, _ in source.contents.results}
     saved = select(GameResult.bot_id).join(SourceFile, SourceFile.id == GameResult.source_file_id)
-    unsaved = Bot.id.not_in(saved.where(SourceFile.status == SAVED))
+    unsaved = and_(
+        Bot.id.not_in(saved.where(SourceFile.status == SAVED)),
+        Bot.id.not_in(select(TrainingSession.bot_id)),
+    )
     for name in connection.execute(select(Bot.name).where(unsaved).order_by(Bot.id)).scalars():
         if name not in keys:
             yield f"bot {name!a} comes from no file"

@@ -28,12 +28,10 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from sgdb.database.ids import IdSource
 from sgdb.database.models import Blob, Bot, GameConfigRow, ModelCheckpoint, SourceFile, TrainingSession
-from sgdb.database.provenance import TAKEN
+from sgdb.database.provenance import CHECKPOINT, TAKEN, WEIGHTS
 from sgdb.database.sets import find_bots, find_or_make_config, make_bots
 from sgdb.records import GameConfig
 
-CHECKPOINT = "checkpoint"  # what `kind` in a source's contents says of a pickle,
-WEIGHTS = "weights"  # and of the weights that belong to one
 DOCUMENT = "checkpoint"  # in a checkpoint's metadata
 LOSSES = "loss_history"
 _BOT_TYPE = "dqn"

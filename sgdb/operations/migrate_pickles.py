@@ -14,9 +14,10 @@ from sqlalchemy import Connection
 
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import Spool, store_archive
-from sgdb.database.experiments import CHECKPOINT, WEIGHTS
 from sgdb.database.intake import Intake
 from sgdb.database.provenance import (
+    CHECKPOINT,
+    WEIGHTS,
     complete_source_file,
     is_registered,
     make_source_file,
@@ -92,9 +93,8 @@ class FileReport:
 
     def to_json(self) -> dict[str, Any]:
         """The file's entry in the command's JSON."""
-        return {
+        entry = {
             "path": str(self.path),
-            "kind": self.kind,
             "sha256": self.sha256,
             "status": self.status,
             "benchmark_set_id": self.benchmark_set_id,
@@ -103,10 +103,15 @@ class FileReport:
             "num_games": self.num_games,
             "games": self.games,
             "results": self.results,
-            "training_session_id": self.training_session_id,
-            "checkpoints": self.checkpoints,
             "notes": self.notes,
             "error": self.error,
+        }
+        if self.kind == "benchmark":
+            return entry
+        return entry | {
+            "kind": self.kind,
+            "training_session_id": self.training_session_id,
+            "checkpoints": self.checkpoints,
         }
 
     def _is_of(self, config: GameConfig) -> None:

@@ -63,7 +63,7 @@ def migrate_pickles(
         weights_dirs=as_paths(weights_dir),
     )
     result = run(options, current.settings(), current.output.progress())
-    columns = _COLUMNS
+    columns: tuple[str, ...] = _COLUMNS
     if format is not Format.TABLE or result.totals["checkpoints"]["read"]:
         columns += _OF_CHECKPOINTS
     current.output.data(format, columns, _rows(result), result.to_json())
