@@ -53,10 +53,12 @@ def execute(engine: Engine, statements: str) -> None:
         connection.exec_driver_sql(statements.replace("%", "%%"))
 
 
-def contents(engine: Engine) -> dict[str, Any]:
-    """Every row of every table as text, and where every sequence stands."""
+def contents(engine: Engine, *, revisions: bool = True) -> dict[str, Any]:
+    """Every row of every table as text, and where every sequence stands; without the revisions of totals
+    where they have been counted anew."""
+    row = "t::text" if revisions else "(to_jsonb(t) - 'revision')::text"
     found: dict[str, Any] = {
-        table: sorted(row for (row,) in ask(engine, f"SELECT t::text FROM {table} t"))
+        table: sorted(line for (line,) in ask(engine, f"SELECT {row} FROM {table} t"))
         for table in Base.metadata.tables
     }
     for (name,) in ask(engine, "SELECT sequencename FROM pg_sequences ORDER BY 1"):

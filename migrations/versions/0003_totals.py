@@ -88,7 +88,7 @@ FUNCTIONS = (
     "sgdb_note_departure()",
     "sgdb_empty_totals()",
     "sgdb_had_results(bigint)",
-    "sgdb_has_results(bigint)",
+    "sgdb_unknown_set(bigint, text)",
 )
 
 

@@ -4,6 +4,16 @@
 -- All triggers work on whole statements, with deltas, and touch the lines in the order of their keys.
 -- Dynamic SQL, since a plan that was made and kept for one row would be a bad one for a million.
 
+-- For a row whose game is neither there nor noted (see sgdb_had_results): rather no row than a wrong total.
+-- Somebody has stored results on a game that another was just deleting; the second attempt sees them.
+CREATE OR REPLACE FUNCTION sgdb_unknown_set(game bigint, operation text) RETURNS integer
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $function$
+BEGIN
+    RAISE EXCEPTION 'cannot tell the set of game %, whose results are to be counted', game
+    USING ERRCODE = CASE operation WHEN 'DELETE' THEN 'serialization_failure' ELSE 'foreign_key_violation' END;
+END
+$function$;
+
 -- Adds what a statement did to game_results, or what a move of games to another set means for them.
 CREATE OR REPLACE FUNCTION sgdb_keep_result_totals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $function$
@@ -11,7 +21,7 @@ DECLARE
     changed boolean;
     departing boolean := false;
     columns text := 'bot_id, tiles_cleared, singles_remaining, moves_made, completed';
-    sets text := 'games';
+    set_of_game text := 'game.benchmark_set_id';
     changes text;
     empty_sets integer[];
     empty_bots integer[];
@@ -43,9 +53,8 @@ BEGIN
             departing := EXISTS (SELECT FROM departing_games);
         END IF;
         IF departing THEN
-            sets := '(SELECT id, benchmark_set_id FROM games UNION ALL
-                SELECT game_id, benchmark_set_id FROM departing_games AS gone
-                WHERE NOT EXISTS (SELECT FROM games WHERE games.id = gone.game_id))';
+            set_of_game := 'coalesce(game.benchmark_set_id, (
+                SELECT gone.benchmark_set_id FROM departing_games AS gone WHERE gone.game_id = result.game_id))';
         END IF;
         changes := CASE TG_OP
             WHEN 'INSERT' THEN 'SELECT 1 AS sign, game_id, %1$s FROM added'
@@ -53,8 +62,9 @@ BEGIN
             ELSE 'SELECT -1 AS sign, game_id, %1$s FROM removed UNION ALL SELECT 1, game_id, %1$s FROM added'
         END;
         changes := format(
-            'SELECT sign, game.benchmark_set_id, %1$s FROM (' || changes || ') AS result
-            JOIN %2$s AS game ON game.id = game_id', columns, sets);
+            'SELECT sign, coalesce(%2$s, sgdb_unknown_set(game_id, %3$L)) AS benchmark_set_id, %1$s
+            FROM (' || changes || ') AS result LEFT JOIN games AS game ON game.id = game_id',
+            columns, set_of_game, TG_OP);
     END IF;
 
     EXECUTE format(
@@ -86,7 +96,10 @@ BEGIN
         WHERE total.benchmark_set_id = line.benchmark_set_id AND total.bot_id = line.bot_id;
     END IF;
     IF departing AND TG_OP = 'DELETE' THEN
-        DELETE FROM departing_games AS gone USING removed WHERE gone.game_id = removed.game_id;
+        -- Of a statement that deletes results and games, the games' other results are still to go.
+        DELETE FROM departing_games AS gone USING removed
+        WHERE gone.game_id = removed.game_id
+        AND NOT EXISTS (SELECT FROM game_results AS left_over WHERE left_over.game_id = gone.game_id);
     END IF;
     RETURN NULL;
 END
@@ -131,23 +144,13 @@ BEGIN
 END
 $function$;
 
--- When the results of a deleted game are counted, the game is gone, and with it the name of its set. So the
--- set of each game that takes results with it is noted before. Two questions, since neither knows all:
--- STABLE sees what was there when the statement began, also what it has deleted itself by now; VOLATILE sees
--- what others have committed since.
+-- When the results of a deleted game are counted out, the game is gone, and with it the name of its set. So
+-- the set of each game that takes results with it is noted before. STABLE: asked is the moment at which the
+-- statement began, so that results count which it has deleted itself by now. The body is bound to the table
+-- when it is made, and needs no search path.
 CREATE OR REPLACE FUNCTION sgdb_had_results(game bigint) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path FROM CURRENT AS $function$
-BEGIN
-    RETURN EXISTS (SELECT FROM game_results WHERE game_id = game);
-END
-$function$;
-
-CREATE OR REPLACE FUNCTION sgdb_has_results(game bigint) RETURNS boolean
-LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT AS $function$
-BEGIN
-    RETURN EXISTS (SELECT FROM game_results WHERE game_id = game);
-END
-$function$;
+LANGUAGE sql STABLE SECURITY DEFINER
+RETURN EXISTS (SELECT FROM game_results WHERE game_id = game);
 
 CREATE OR REPLACE FUNCTION sgdb_note_departure() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $function$
@@ -174,6 +177,8 @@ $function$;
 REVOKE EXECUTE ON FUNCTION
     sgdb_keep_result_totals(), sgdb_keep_game_totals(), sgdb_note_departure(), sgdb_empty_totals()
 FROM PUBLIC;
+-- Asked in the name of whoever deletes a game.
+GRANT EXECUTE ON FUNCTION sgdb_had_results(bigint) TO PUBLIC;
 
 CREATE OR REPLACE TRIGGER sgdb_results_inserted AFTER INSERT ON game_results
     REFERENCING NEW TABLE AS added
@@ -202,5 +207,5 @@ CREATE OR REPLACE TRIGGER sgdb_games_moved AFTER UPDATE ON games
     REFERENCING OLD TABLE AS removed NEW TABLE AS added
     FOR EACH STATEMENT EXECUTE FUNCTION sgdb_keep_result_totals();
 CREATE OR REPLACE TRIGGER sgdb_game_departs BEFORE DELETE ON games
-    FOR EACH ROW WHEN (sgdb_had_results(OLD.id) OR sgdb_has_results(OLD.id))
+    FOR EACH ROW WHEN (sgdb_had_results(OLD.id))
     EXECUTE FUNCTION sgdb_note_departure();

@@ -13,6 +13,7 @@ import typer
 import sgdb
 from sgdb.cli.commands.backup import backup
 from sgdb.cli.commands.benchmark import benchmark
+from sgdb.cli.commands.checkpoints import checkpoints
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.history import history
@@ -21,6 +22,7 @@ from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
+from sgdb.cli.commands.sessions import sessions
 from sgdb.cli.commands.standings import compare, leaderboard
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.sync import sync
@@ -55,6 +57,8 @@ app.command()(export)
 app.command()(sync)
 app.add_typer(backup, name="backup")
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(sessions, name="sessions")
+app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(server, name="server")
 app.command()(demo)
 

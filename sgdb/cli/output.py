@@ -28,7 +28,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
     )
 }  # fmt: skip
 # Columns whose numbers are names: they are pasted back, so no digits are grouped.
-_NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid"}
+_NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid",
+          "epoch", "session"}  # fmt: skip
 
 
 class Format(StrEnum):

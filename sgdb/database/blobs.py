@@ -6,7 +6,7 @@ Works inside the caller's transaction and commits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, select
@@ -71,14 +71,9 @@ def file_totals(connection: Connection) -> tuple[int, int]:
     return int(count), int(size)
 
 
-def find_unused(connection: Connection) -> list[StoredBlob]:
-    """Those that no checkpoint names: what is left of one that was taken back."""
-    return [StoredBlob._make(row) for row in connection.execute(select(*_COLUMNS).where(_is_unused()))]
-
-
-def remove_unused(connection: Connection, hashes: Collection[str]) -> list[StoredBlob]:
-    """Removes those of these that no checkpoint names, and returns them."""
-    gone = delete(Blob).where(Blob.sha256.in_(list(hashes)), _is_unused()).returning(*_COLUMNS)
+def remove_unused(connection: Connection) -> list[StoredBlob]:
+    """Removes those that no checkpoint names, and returns them."""
+    gone = delete(Blob).where(_is_unused()).returning(*_COLUMNS)
     return [StoredBlob._make(row) for row in connection.execute(gone)]
 
 

@@ -65,6 +65,10 @@ class StoredBytes(NamedTuple):
     size_bytes: int | None
     sha256: str | None
 
+    def to_json(self) -> dict[str, Any]:
+        """As commands print it."""
+        return {"place": self.place.value, "bytes": self.size_bytes, "sha256": self.sha256}
+
 
 class StoredCheckpoint(NamedTuple):
     """A model_checkpoints row with its session and agent, without the bytes themselves."""
@@ -81,6 +85,23 @@ class StoredCheckpoint(NamedTuple):
     file_path: str | None
     created_at: datetime
     bots: list[str]
+
+    def to_json(self) -> dict[str, Any]:
+        """The checkpoint as commands print it."""
+        return {
+            "id": self.id,
+            "session_id": self.session_id,
+            "session": self.session,
+            "agent": self.agent,
+            "epoch": self.epoch,
+            "weights": self.weights and self.weights.to_json(),
+            "optimizer": self.optimizer and self.optimizer.to_json(),
+            "file_path": self.file_path,
+            "metrics": self.metrics,
+            "metadata": self.metadata,
+            "created_at": self.created_at.isoformat(timespec="seconds"),
+            "bots": self.bots,
+        }
 
 
 class CheckpointBot(NamedTuple):
@@ -273,14 +294,9 @@ def file_paths(connection: Connection) -> dict[str, str]:
 # -- removing -------------------------------------------------------------------------------------------
 
 
-def remove_checkpoints(connection: Connection, ids: Collection[int]) -> set[str]:
-    """Removes these checkpoints; returns the hashes that they named."""
-    gone = (
-        delete(ModelCheckpoint)
-        .where(ModelCheckpoint.id.in_(list(ids)))
-        .returning(ModelCheckpoint.weights_sha256, ModelCheckpoint.optimizer_sha256)
-    )
-    return {sha256 for row in connection.execute(gone) for sha256 in row if sha256 is not None}
+def remove_checkpoints(connection: Connection, ids: Collection[int]) -> None:
+    """Removes these checkpoints; their bytes stay."""
+    connection.execute(delete(ModelCheckpoint).where(ModelCheckpoint.id.in_(list(ids))))
 
 
 # -- bots -----------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, and_, cast, func, select, union_all
+from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
 from sgdb.database.experiments import epoch_files, experiment_uid
@@ -17,11 +17,14 @@ from sgdb.database.models import (
     Game,
     GameConfigRow,
     GameResult,
+    GameTotals,
     ModelCheckpoint,
+    ResultTotals,
     SourceFile,
     TrainingSession,
 )
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
+from sgdb.database.totals import REPAIR, absent_triggers, wrong_totals
 from sgdb.records import IdRuns
 
 _SHOWN = 5
@@ -35,7 +38,15 @@ class Check(NamedTuple):
     detail: str
 
 
-def run_checks(connection: Connection) -> list[Check]:
+class Further(NamedTuple):
+    """A check of others: its name, the findings, and what to say when there are none."""
+
+    name: str
+    wrong: Iterator[str]
+    right: Callable[[], str]
+
+
+def run_checks(connection: Connection, *further: Further) -> list[Check]:
     """All of them, in a fixed order."""
     return [
         _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "games")),
@@ -51,11 +62,19 @@ def run_checks(connection: Connection) -> list[Check]:
         ),
         *_checkpoint_checks(connection),
         _check("orphans", _orphans(connection), lambda: "none"),
+        _check(
+            "totals",
+            _untrue_totals(connection),
+            lambda: _lines(connection),
+            remedy=f"count anew with `{REPAIR}`",
+        ),
+        *(_check(*each) for each in further),
     ]
 
 
-def _check(name: str, wrong: Iterator[str], right: Callable[[], str]) -> Check:
-    """Runs one check. `wrong` is gone through to its end, but only the first findings are kept."""
+def _check(name: str, wrong: Iterator[str], right: Callable[[], str], remedy: str = "") -> Check:
+    """Runs one check. `wrong` is gone through to its end, but only the first findings are kept; `remedy` is
+    the way out where there is one."""
     shown: list[str] = []
     more = 0
     for finding in wrong:
@@ -65,13 +84,29 @@ def _check(name: str, wrong: Iterator[str], right: Callable[[], str]) -> Check:
             more += 1
     if not shown:
         return Check(name, True, right())
-    return Check(name, False, "; ".join(shown) + (f" and {more} more" if more else ""))
+    found = "; ".join(shown) + (f" and {more} more" if more else "")
+    return Check(name, False, f"{found} ({remedy})" if remedy else found)
 
 
 def _sum(connection: Connection, column: Any, what: str) -> str:
     rows = connection.execute(select(func.count(column))).scalar_one()
     found = connection.execute(select(func.count(BenchmarkSet.id))).scalar_one()
     return f"{rows} {what} in {found} sets"
+
+
+def _lines(connection: Connection) -> str:
+    results, games = (
+        connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in (ResultTotals, GameTotals)
+    )
+    return f"{results} of results, {games} of games"
+
+
+def _untrue_totals(connection: Connection) -> Iterator[str]:
+    """Totals are what the rows add up to, and triggers keep them so."""
+    for trigger in absent_triggers(connection):
+        yield f"trigger {trigger} is missing or disabled"
+    yield from map(str, wrong_totals(connection))
 
 
 def _gaps(connection: Connection) -> Iterator[str]:
@@ -162,12 +197,12 @@ def _checkpoint_checks(connection: Connection) -> list[Check]:
 
 
 def _orphans(connection: Connection) -> Iterator[str]:
-    """Nothing stands alone: configs have sets or trainings; sets and bots come from a file or a program,
-    archives from a file."""
-    trained_on = select(TrainingSession.config_id).where(TrainingSession.config_id.is_not(None))
-    used: Any = union_all(select(BenchmarkSet.config_id), trained_on)
+    """Nothing stands alone: configs have sets, or trainings; sets and bots come from a file, a program or a
+    training, archives from a file."""
+    used = select(BenchmarkSet.config_id)
+    trained_on = select(TrainingSession.id).where(TrainingSession.config_id == GameConfigRow.id).exists()
     for config_id in connection.execute(
-        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
+        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used), ~trained_on).order_by(GameConfigRow.id)
     ).scalars():
         yield f"config {config_id} has no set"
     taken = sources(connection)
@@ -177,11 +212,10 @@ def _orphans(connection: Connection) -> Iterator[str]:
             yield f"set {set_id} comes from no file"
     keys = {key for source in taken for key, _ in source.contents.results}
     saved = select(GameResult.bot_id).join(SourceFile, SourceFile.id == GameResult.source_file_id)
-    unsaved = and_(
-        Bot.id.not_in(saved.where(SourceFile.status == SAVED)),
-        Bot.id.not_in(select(TrainingSession.bot_id)),
-    )
-    for name in connection.execute(select(Bot.name).where(unsaved).order_by(Bot.id)).scalars():
+    unsaved = Bot.id.not_in(saved.where(SourceFile.status == SAVED))
+    is_trained = select(TrainingSession.id).where(TrainingSession.bot_id == Bot.id).exists()
+    untrained = and_(Bot.checkpoint_id.is_(None), ~is_trained)
+    for name in connection.execute(select(Bot.name).where(unsaved, untrained).order_by(Bot.id)).scalars():
         if name not in keys:
             yield f"bot {name!a} comes from no file"
     referenced = select(SourceFile.archive_id).where(SourceFile.archive_id.is_not(None))

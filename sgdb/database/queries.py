@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from decimal import Decimal, localcontext
 from typing import Any
 
-from sqlalchemy import Connection, Double, Integer, Select, Text, cast, func, select
+from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select
 
-from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
+from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult, GameTotals, ResultTotals
 from sgdb.database.reading import streamed, within
+from sgdb.database.totals import require_kept
 from sgdb.database.twins import of_config
 from sgdb.records import GameConfig
+
+_DIGITS = 60  # more than a float can tell, at every step
 
 
 def bot_performance(
@@ -25,31 +29,25 @@ def bot_performance(
     """One row a bot and benchmark set, by set and bot name.
 
     `completion_rate` is from 0 to 1; means are over the bot's results in that set; the standard deviation
-    is that of a sample (n - 1 in the divisor) and None for a single game.
+    is that of a sample (n - 1 in the divisor) and None for a single game. All of them are the floats nearest
+    to the exact values, which integer totals give. No result is read, so it takes the same time however many
+    there are. Raises SchemaError where totals are not kept.
     """
-    tiles = cast(GameResult.tiles_cleared, Double)
+    require_kept(connection)
     query = (
         select(
-            Bot.name.label("bot"),
-            BenchmarkSet.id.label("benchmark_set_id"),
+            Bot.name,
+            BenchmarkSet.id,
             GameConfigRow.num_rows,
             GameConfigRow.num_cols,
             GameConfigRow.num_colors,
             BenchmarkSet.base_seed,
-            func.count().label("games"),
-            func.count().filter(GameResult.completed).label("completed"),
-            func.avg(cast(cast(GameResult.completed, Integer), Double)).label("completion_rate"),
-            func.avg(tiles).label("tiles_cleared_mean"),
-            func.stddev_samp(tiles).label("tiles_cleared_stddev"),
-            func.avg(cast(GameResult.singles_remaining, Double)).label("singles_remaining_mean"),
-            func.avg(cast(GameResult.moves_made, Double)).label("moves_made_mean"),
+            ResultTotals,
         )
-        .select_from(GameResult)
-        .join(Game, Game.id == GameResult.game_id)
-        .join(BenchmarkSet, BenchmarkSet.id == Game.benchmark_set_id)
+        .join(BenchmarkSet, BenchmarkSet.id == ResultTotals.benchmark_set_id)
         .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
-        .join(Bot, Bot.id == GameResult.bot_id)
-        .group_by(Bot.id, BenchmarkSet.id, GameConfigRow.id)
+        .join(Bot, Bot.id == ResultTotals.bot_id)
+        .where(ResultTotals.results > 0)
         .order_by(BenchmarkSet.id, Bot.name)
     )
     if bot is not None:
@@ -60,22 +58,51 @@ def bot_performance(
         query = query.where(of_config(config))
     if base_seed is not None:
         query = query.where(BenchmarkSet.base_seed == base_seed)
-    return [dict(row._mapping) for row in connection.execute(query)]
+    return [
+        {
+            "bot": row.name,
+            "benchmark_set_id": row.id,
+            "num_rows": row.num_rows,
+            "num_cols": row.num_cols,
+            "num_colors": row.num_colors,
+            "base_seed": row.base_seed,
+            "games": row.results,
+            "completed": row.completed,
+            "completion_rate": row.completed / row.results,
+            "tiles_cleared_mean": row.tiles_cleared_sum / row.results,
+            "tiles_cleared_stddev": _deviation(
+                row.results, row.tiles_cleared_sum, int(row.tiles_cleared_square_sum)
+            ),
+            "singles_remaining_mean": row.singles_remaining_sum / row.results,
+            "moves_made_mean": row.moves_made_sum / row.results,
+        }
+        for row in connection.execute(query)
+    ]
+
+
+def _deviation(count: int, total: int, squares: int) -> float | None:
+    """The standard deviation of a sample: root of (n * sum of squares - square of the sum) / (n * (n - 1)).
+
+    The difference is one of integers, so nothing is lost where all values are nearly the same. (It is never
+    negative, unless somebody has spoilt the totals.)
+    """
+    if count < 2:
+        return None
+    with localcontext(prec=_DIGITS):
+        return float((Decimal(max(count * squares - total * total, 0)) / (count * (count - 1))).sqrt())
 
 
 def benchmark_sets(connection: Connection) -> list[dict[str, Any]]:
-    """All sets: `num_games` is the declared size, `games` the number of stored boards."""
-    games = (
-        select(Game.benchmark_set_id, func.count().label("games")).group_by(Game.benchmark_set_id).subquery()
-    )
+    """All sets: `num_games` is the declared size, `games` the number of stored boards. Counted are totals;
+    raises SchemaError where they are not kept."""
+    require_kept(connection)
     results = (
         select(
-            Game.benchmark_set_id,
-            func.count().label("results"),
-            func.count(GameResult.bot_id.distinct()).label("bots"),
+            ResultTotals.benchmark_set_id,
+            func.count().label("bots"),
+            cast(func.sum(ResultTotals.results), BigInteger).label("results"),
         )
-        .join(GameResult, GameResult.game_id == Game.id)
-        .group_by(Game.benchmark_set_id)
+        .group_by(ResultTotals.benchmark_set_id)
         .subquery()
     )
     query = (
@@ -87,13 +114,13 @@ def benchmark_sets(connection: Connection) -> list[dict[str, Any]]:
             GameConfigRow.num_colors,
             BenchmarkSet.base_seed,
             BenchmarkSet.num_games,
-            func.coalesce(games.c.games, 0).label("games"),
+            func.coalesce(GameTotals.games, 0).label("games"),
             func.coalesce(results.c.bots, 0).label("bots"),
             func.coalesce(results.c.results, 0).label("results"),
             BenchmarkSet.created_at,
         )
         .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
-        .outerjoin(games, games.c.benchmark_set_id == BenchmarkSet.id)
+        .outerjoin(GameTotals, GameTotals.benchmark_set_id == BenchmarkSet.id)
         .outerjoin(results, results.c.benchmark_set_id == BenchmarkSet.id)
         .order_by(BenchmarkSet.id)
     )

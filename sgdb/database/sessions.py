@@ -6,7 +6,7 @@ it is unknown whether it took place. Works inside the caller's transaction and c
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -66,6 +66,22 @@ class StoredSession(NamedTuple):
     metadata: dict[str, Any] | None
     checkpoints: int
     last_epoch: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The session as commands print it, without its longer parts."""
+        return {
+            "id": self.id,
+            "uid": str(self.uid),
+            "name": self.name,
+            "bot": self.bot,
+            "status": self.status,
+            "config": None if self.config is None else asdict(self.config),
+            "started_at": self.started_at.isoformat(timespec="seconds"),
+            "ended_at": self.ended_at and self.ended_at.isoformat(timespec="seconds"),
+            "heartbeat_at": self.heartbeat_at and self.heartbeat_at.isoformat(timespec="seconds"),
+            "checkpoints": self.checkpoints,
+            "last_epoch": self.last_epoch,
+        }
 
 
 def ensure_session(connection: Connection, new: NewSession, source_file_id: int | None = None) -> int:
@@ -222,6 +238,8 @@ def find_sessions(
         (Bot.name, bot),
         (_STATUS, status),
     ):
+        if isinstance(wanted, str) and not _can_be_stored(wanted):
+            return []
         if wanted is not None:
             query = query.where(column == wanted)
     found = []
@@ -252,6 +270,10 @@ def get_session(connection: Connection, named: str) -> StoredSession:
             f"{len(found)} training sessions are named {named!a}: {ids}{more}", hint="name it by its id"
         )
     return found[0]
+
+
+def _can_be_stored(text: str) -> bool:
+    return "\0" not in text and text.encode("utf-8", "replace").decode() == text
 
 
 def _as_uid(named: str) -> UUID | None:

@@ -12,13 +12,22 @@ from sqlalchemy import URL, Connection, Engine
 from sgdb.database.backup_files import Backup
 from sgdb.database.backups import make_own_backup
 from sgdb.database.creation import create_database
-from sgdb.database.engine import database_url, describe, make_engine, require_supported, transaction
+from sgdb.database.engine import (
+    database_url,
+    describe,
+    lift_timeouts,
+    make_engine,
+    require_supported,
+    transaction,
+)
 from sgdb.database.full_disk import full_disk_named
+from sgdb.database.locks import lock_all_sets, lock_schema
 from sgdb.database.own_tables import has_rows
 from sgdb.database.revisions import SchemaStatus, require_current, state
 from sgdb.database.schema import upgrade
 from sgdb.database.server import EmbeddedServer
-from sgdb.errors import DatabaseMissingError
+from sgdb.database.totals import refresh
+from sgdb.errors import DatabaseMissingError, UsageError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
 
@@ -30,10 +39,12 @@ _BACK_UP = "back up the database"
 
 @dataclass(frozen=True, slots=True)
 class InitOptions:
-    """`check` only looks. Without `backup`, an older schema is migrated without a backup before."""
+    """`check` only looks. Without `backup`, an older schema is migrated without a backup before.
+    `refresh_totals` counts all totals anew and puts back the triggers that keep them."""
 
     check: bool = False
     backup: bool = True
+    refresh_totals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +52,8 @@ class InitResult:
     """Where the database is and what was done, or, of a check, what is to be done.
 
     `data_folder` is None for an external server; revisions are None where there is no schema. `backup` is
-    the backup that was made before the schema was migrated, None where there was nothing to back up. Of
+    the backup that was made before the schema was migrated, None where there was nothing to back up.
+    `wrong_totals` is how many lines of totals had been wrong, None where they were not counted anew. Of
     several processes that set up the same database at once, one reports the change.
     """
 
@@ -51,12 +63,13 @@ class InitResult:
     before: str | None = None
     after: str | None = None
     backup: str | None = None
+    wrong_totals: int | None = None
     to_do: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything was done."""
-        return self.created_database or self.before != self.after
+        return self.created_database or self.before != self.after or bool(self.wrong_totals)
 
     @property
     def exit_code(self) -> int:
@@ -72,6 +85,7 @@ class InitResult:
             "revision_before": self.before,
             "revision": self.after,
             "backup": self.backup,
+            "wrong_totals": self.wrong_totals,
             "changed": self.changed,
             "to_do": list(self.to_do),
         }
@@ -83,8 +97,14 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
     A check changes nothing; it starts the embedded server only where its data folder is there already.
     An older schema that holds rows is backed up before it is migrated; without the backup it stays as it is.
     Raises EnvironmentFaultError with the next thing to do: unreachable, wrong password, no permission, a
-    server too old, a schema newer than this program. BusyError when another migration takes too long.
+    server too old, a schema newer than this program. BusyError when another migration, or who writes while
+    totals are to be counted, takes too long. UsageError for a check that is to count.
     """
+    if options.check and options.refresh_totals:
+        raise UsageError(
+            "--check changes nothing, and --refresh-totals does",
+            hint="whether totals are true is told by `sgdb verify`",
+        )
     progress = progress or Silent()
     embedded = EmbeddedServer(settings.home) if settings.server_address is None else None
     data_folder = str(embedded.data_folder) if embedded else None
@@ -119,6 +139,7 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
             on_wait=lambda: progress.notice("waiting for another command that migrates the schema"),
             before_upgrade=before_upgrade,
         )
+        wrong_totals = _refresh(engine, settings, progress) if options.refresh_totals else None
     return InitResult(
         describe(url),
         data_folder,
@@ -126,7 +147,22 @@ def init(options: InitOptions, settings: Settings, progress: Progress | None = N
         done.before,
         done.after,
         str(saved[0].path) if saved else None,
+        wrong_totals,
     )
+
+
+def _refresh(engine: Engine, settings: Settings, progress: Progress) -> int:
+    def on_wait() -> None:
+        progress.notice("waiting for other commands that are at work on the database")
+
+    wait = settings.lock_timeout
+    # READ COMMITTED: what the former holders of the locks have committed must be counted.
+    with transaction(engine, isolation="READ COMMITTED", lock_timeout=wait) as connection:
+        lift_timeouts(connection)
+        lock_schema(connection, timeout=wait, on_wait=on_wait)
+        lock_all_sets(connection, timeout=wait, on_wait=on_wait)
+        require_current(connection)
+        return refresh(connection, timeout=wait, on_wait=on_wait)
 
 
 def _check(url: URL, settings: Settings, *, backup: bool) -> tuple[str | None, tuple[str, ...]]:

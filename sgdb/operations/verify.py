@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sgdb.benchmark.replay import BotReplay, Replay, replay
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
-from sgdb.database.checks import Check, run_checks
+from sgdb.database.checks import Check, Further, run_checks
 from sgdb.database.compare import Difference, compare_game, compare_result
 from sgdb.database.coverage import (
     listed,
@@ -57,8 +57,8 @@ from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.checkpoint_compare import compare_file
-from sgdb.storage.checkpoint_files import checkpoint_files
-from sgdb.storage.checkpoint_saving import Destination
+from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
+from sgdb.storage.checkpoint_reading import describe_bytes, wrong_bytes
 from sgdb.storage.contents import Contents as Bytes
 
 __all__ = ["BotReplay", "FileVerdict", "Replay", "VerifyOptions", "VerifyResult", "verify"]
@@ -178,7 +178,8 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
-        verifier = _Verifier(connection, settings, options.weights_dirs, progress, limit)
+        files = checkpoint_files(settings, connection)
+        verifier = _Verifier(connection, files, options.weights_dirs, progress, limit)
         if options.paths:
             selection = verifier.files(selection)
             if not verifier.verdicts:
@@ -220,21 +221,16 @@ class _Verifier:
     def __init__(
         self,
         connection: Connection,
-        settings: Settings,
+        checkpoints: CheckpointFiles,
         weights_dirs: tuple[Path, ...],
         progress: Progress,
         limit: int | None,
     ) -> None:
         self._connection = connection
         self._weights_dirs = weights_dirs
-        self._store = Destination(
-            connection,
-            checkpoint_files(settings, connection),
-            settings.checkpoint_limit,
-            settings.lock_timeout,
-        )
         self._carried: set[str] = set()  # real paths of weights that were compared with their checkpoints
         self._progress = progress
+        self._checkpoint_files = checkpoints
         self._limit = limit
         self._searched: set[int] = set()  # sets that have been searched for rows that no file explains
         self.set_ids: set[int] = set()  # sets that the files belong to
@@ -290,7 +286,15 @@ class _Verifier:
             detail += f"; damaged: {', '.join(damaged)}"
         if without := len(taken) + len(of_checkpoints) - len(kept):
             detail += f"; {without} files were migrated without keeping the original"
-        self.checks = [*run_checks(self._connection), Check("archive hashes", not damaged, detail)]
+        self.checks = [
+            *run_checks(self._connection, self._of_checkpoints()),
+            Check("archive hashes", not damaged, detail),
+        ]
+
+    def _of_checkpoints(self) -> Further:
+        """Their bytes are there, in the database and in files, and are those that were stored."""
+        wrong = wrong_bytes(self._connection, self._checkpoint_files, self._progress)
+        return Further("checkpoints", wrong, lambda: describe_bytes(self._connection))
 
     def _archived_checkpoints(self) -> list[tuple[str, int | None]]:
         """Each content of a checkpoint's pickle once: its path and its original, if one of them is stored."""
@@ -343,7 +347,9 @@ class _Verifier:
         verdict.kind, weights = "checkpoint", None
         if path is not None and file.checkpoint.weights_name is not None:
             weights = self._find_weights(file, file.checkpoint.weights_name, path.parent, verdict)
-        compared = compare_file(self._store, file, weights)
+        # Those of stored originals are read together, with those of all other checkpoints.
+        files = None if path is None else self._checkpoint_files
+        compared = compare_file(self._connection, file, weights, files)
         if compared is None:
             verdict.status = "missing"
             return file.sha256

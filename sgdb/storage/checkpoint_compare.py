@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from sqlalchemy import Connection
+
 from sgdb.database.blobs import find_blob, is_sound_blob
 from sgdb.database.compare import Difference, compare_documents
 from sgdb.database.experiments import (
@@ -18,7 +20,7 @@ from sgdb.database.experiments import (
     stored_content,
 )
 from sgdb.pickles.checkpoints import Checkpoint, CheckpointFile
-from sgdb.storage.checkpoint_saving import Destination
+from sgdb.storage.checkpoint_files import CheckpointFiles
 from sgdb.storage.contents import Contents
 from sgdb.storage.metrics import as_json
 
@@ -28,29 +30,27 @@ _STATE = ("epsilon",)  # attributes of the agent that change while it is trained
 
 
 def compare_file(
-    to: Destination, file: CheckpointFile, weights: Contents | None
+    connection: Connection, file: CheckpointFile, weights: Contents | None, files: CheckpointFiles | None
 ) -> tuple[list[Difference], list[str]] | None:
     """The differences between a file and the database, and what is to be noted beside; None where the
-    database has no such checkpoint. `weights` are None where nobody knows where they are. Reads the stored
-    weights."""
+    database has no such checkpoint. `weights` are None where nobody knows where they are. The stored weights
+    are read if `files` tells where they may lie."""
     checkpoint = file.checkpoint
     name, epoch = checkpoint.experiment, checkpoint.epoch
-    stored = find_stored_epoch(to.connection, name, epoch, checkpoint.to_json())
-    experiment = find_experiment(to.connection, name)
+    stored = find_stored_epoch(connection, name, epoch, checkpoint.to_json())
+    experiment = find_experiment(connection, name)
     if stored is None or experiment is None:
         return None
     notes: list[str] = []
-    found = compare_stored(to, checkpoint, weights, stored)
-    is_first = experiment.source_file_id in {
-        each.id for each in epoch_files(to.connection, sha256=file.sha256)
-    }
+    found = compare_stored(connection, checkpoint, weights, stored)
+    is_first = experiment.source_file_id in {each.id for each in epoch_files(connection, sha256=file.sha256)}
     found += compare_experiment(checkpoint, experiment, is_first=is_first)
     if stored.weights_sha256 is None:
         if weights is not None:
             found.append(Difference(None, name, f"epoch {epoch}, weights", weights.sha256, None))
         elif checkpoint.weights_name is not None:
             notes.append("its weights are not stored: they were not found when it was migrated")
-    elif not weights_are_sound(to, stored):
+    elif files is not None and not weights_are_sound(connection, files, stored):
         found.append(
             Difference(None, name, f"epoch {epoch}, bytes of the weights", "present", "damaged or gone")
         )
@@ -58,7 +58,7 @@ def compare_file(
 
 
 def compare_stored(
-    to: Destination, checkpoint: Checkpoint, weights: Contents | None, stored: StoredEpoch
+    connection: Connection, checkpoint: Checkpoint, weights: Contents | None, stored: StoredEpoch
 ) -> list[Difference]:
     """The differences between a file and the stored checkpoint of its epoch; weights that one of the two has
     not are none."""
@@ -66,7 +66,7 @@ def compare_stored(
     found: list[Difference] = []
     if not stored.is_same:
         losses = None if checkpoint.losses is None else json.loads(checkpoint.losses)
-        theirs = stored_content(to.connection, stored.id)
+        theirs = stored_content(connection, stored.id)
         found += compare_documents(name, epoch, (checkpoint.document, losses), theirs)
     metrics = metrics_of(checkpoint)
     if not found and not same(metrics, stored.metrics):
@@ -102,17 +102,17 @@ def compare_experiment(
     return found
 
 
-def weights_are_sound(to: Destination, stored: StoredEpoch) -> bool:
+def weights_are_sound(connection: Connection, files: CheckpointFiles, stored: StoredEpoch) -> bool:
     """Whether the stored bytes of the checkpoint's weights have the hash that they are stored under. Reads
     them; what lies in the database is read by the server."""
     assert stored.weights_sha256 is not None
-    blob = find_blob(to.connection, stored.weights_sha256)
+    blob = find_blob(connection, stored.weights_sha256)
     if blob is None:
         return False
     if blob.in_file:
-        path = to.files.find(blob.sha256, blob.size_bytes, stored.file_path)
-        return path is not None and to.files.is_sound(path, blob.sha256, blob.size_bytes)
-    return is_sound_blob(to.connection, blob.sha256)
+        path = files.find(blob.sha256, blob.size_bytes, stored.file_path)
+        return path is not None and files.is_sound(path, blob.sha256, blob.size_bytes)
+    return is_sound_blob(connection, blob.sha256)
 
 
 def metrics_of(checkpoint: Checkpoint) -> dict[str, Any] | None:

@@ -93,7 +93,7 @@ class CheckpointIntake:
             self._insert(checkpoint, content)
             return
         self.session_id = stored.session_id
-        found = compare_stored(self._to, checkpoint, self._weights, stored)
+        found = compare_stored(self._connection, checkpoint, self._weights, stored)
         if found:
             raise conflict(found, "database")
         if self._weights is not None and stored.weights_sha256 is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from sqlalchemy import URL, Connection
 
@@ -13,6 +13,7 @@ from sgdb.database.engine import address_of, open_engine, transaction
 from sgdb.database.retry import retried
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sessions import NewSession
+from sgdb.errors import DiskFullError, FileAccessError, SgdbError
 from sgdb.settings import Settings
 from sgdb.storage.breaker import breaker_of
 from sgdb.storage.checkpoint_files import checkpoint_files
@@ -60,10 +61,28 @@ class TrainingDatabase:
         """
         return self.transact(lambda connection: write_event(self._destination(connection), session, event))
 
+    def write_plainly(self, session: NewSession, event: Event) -> str | None:
+        """As `write`, for a command: it waits as long as it takes, and is not kept from trying."""
+        return self._run(lambda connection: write_event(self._destination(connection), session, event))
+
     def transact(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction that is committed when it does; tried again as `retried`
         does. Raises what `Guard.call` does."""
-        return self._guard.call(lambda: self._run(work))
+        file_faults: list[SgdbError] = []
+
+        def run() -> T | None:
+            try:
+                return self._run(work)
+            except (FileAccessError, DiskFullError) as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                file_faults.append(error)  # of a file on this machine: the database is there
+                return None
+
+        value = self._guard.call(run)
+        if file_faults:
+            raise file_faults[0]
+        return cast("T", value)
 
     def _destination(self, connection: Connection) -> Destination:
         return Destination(

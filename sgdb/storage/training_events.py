@@ -19,6 +19,7 @@ from sgdb.database.checkpoints import (
     make_checkpoint_bot,
     record_conflict,
 )
+from sgdb.database.locks import lock_checkpoints
 from sgdb.database.sessions import NewSession, beat, end_session, ensure_session, resume_session
 from sgdb.errors import NotFoundError
 from sgdb.records import GameConfig
@@ -176,6 +177,7 @@ class Named:
 
     def write(self, to: Destination, session_id: int) -> str | None:
         """Makes the bot, or ties one that is there to the checkpoint. Raises NotFoundError."""
+        lock_checkpoints(to.connection, timeout=to.lock_timeout)
         checkpoint_id = find_epoch(to.connection, session_id, self.epoch)
         if checkpoint_id is None:
             raise NotFoundError(f"epoch {self.epoch} has no checkpoint that {self.bot!a} could be")

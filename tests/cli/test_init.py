@@ -117,3 +117,11 @@ def test_an_unreachable_server(sgdb_process: Process) -> None:
     assert "ann@127.0.0.1:1/games" in done.stderr
     assert "geheim" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_totals_are_counted_anew(sgdb_process: Process, database_url: str) -> None:
+    """How many had been wrong goes to stderr; a check and a count do not go together."""
+    done = sgdb_process("init", "--refresh-totals", SGDB_DATABASE_URL=database_url)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[0] == "counted the totals anew: 0 had been wrong"
+    assert sgdb_process("init", "--refresh-totals", "--check").returncode == 2

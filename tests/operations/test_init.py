@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import URL, make_url, text
+from sqlalchemy import URL, Engine, make_url, text
 
 from sgdb.database import revisions, schema
 from sgdb.database.engine import make_engine, server_info, transaction
@@ -25,10 +25,15 @@ from sgdb.errors import (
     SchemaError,
     ServerError,
     UnsupportedServerError,
+    UsageError,
 )
 from sgdb.operations.init import InitOptions, InitResult, init
+from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.settings import Settings, load_settings
 from tests.conftest import FAST
+from tests.legacy import write_legacy
+from tests.steps import Listener, ask, migrate, tamper
+from tests.totals import assert_true
 
 CHECK = InitOptions(check=True)
 HEAD = revisions.head()
@@ -255,6 +260,47 @@ class TestExternal:
         assert "hush" not in f"{caught.value} {caught.value.hint}"
 
 
+class TestTotals:
+    def test_they_are_counted_anew(self, settings: Settings, engine: Engine, tmp_path: Path) -> None:
+        """How many lines were wrong is told, a check finds it before and after, and no row is touched."""
+        migrate(settings, write_legacy(tmp_path / "a.pkl", bots=("A", "B")))
+        tamper(engine, "ALTER TABLE game_results DISABLE TRIGGER USER")
+        tamper(
+            engine, "UPDATE game_results SET moves_made = moves_made + 1, metadata = NULL WHERE bot_id = 1"
+        )
+        assert not {check.name: check.ok for check in verify(VerifyOptions(), settings).checks}["totals"]
+        rows = ask(engine, "SELECT xmin, ctid FROM game_results ORDER BY id")
+        assert init(InitOptions(), settings).wrong_totals is None
+        done = init(InitOptions(refresh_totals=True), settings)
+        assert (done.wrong_totals, done.changed, done.to_json()["wrong_totals"]) == (1, True, 1)
+        assert ask(engine, "SELECT xmin, ctid FROM game_results ORDER BY id") == rows
+        assert_true(engine)
+        assert {check.name: check.ok for check in verify(VerifyOptions(), settings).checks}["totals"]
+        again = init(InitOptions(refresh_totals=True), settings)
+        assert (again.wrong_totals, again.changed) == (0, False)
+
+    def test_in_a_database_that_is_new(self, empty_database: str) -> None:
+        """There is nothing to count."""
+        assert init(InitOptions(refresh_totals=True), external(empty_database)).wrong_totals == 0
+
+    def test_a_check_counts_nothing(self, settings: Settings) -> None:
+        """It only looks, and has another command to name."""
+        with pytest.raises(UsageError, match="--check") as caught:
+            init(InitOptions(check=True, refresh_totals=True), settings)
+        assert "sgdb verify" in str(caught.value.hint)
+
+    def test_writers_that_do_not_end(self, settings: Settings, engine: Engine) -> None:
+        """Are waited for no longer than configured."""
+        with engine.connect() as writer:
+            writer.execute(text("INSERT INTO game_configs (num_rows, num_cols, num_colors) VALUES (1, 1, 2)"))
+            writer.execute(text("LOCK TABLE games IN ROW EXCLUSIVE MODE"))
+            listener = Listener()
+            hasty = settings.model_copy(update={"lock_timeout": 0.05})
+            with pytest.raises(BusyError):
+                init(InitOptions(refresh_totals=True), hasty, listener)
+        assert listener.notices == ["waiting for other commands that are at work on the database"]
+
+
 class TestRights:
     """A server that asks for passwords, and a user who may do little."""
 
@@ -288,6 +334,7 @@ def test_the_json_document() -> None:
         "revision_before": None,
         "revision": "0001",
         "backup": None,
+        "wrong_totals": None,
         "changed": True,
         "to_do": [],
     }

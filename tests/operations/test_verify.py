@@ -80,6 +80,8 @@ def test_what_was_migrated_is_equal(settings: Settings, engine: Engine, folder: 
         "results as their files list them",
         "board shapes and colours",
         "orphans",
+        "totals",
+        "checkpoints",
         "archive hashes",
     ]
     assert ("without keeping the original" in alone.checks[-1].detail) is not archive
@@ -196,6 +198,21 @@ def test_a_change_is_found_and_named(
             "set 1, game 2",
         ),
         ("UPDATE games SET board_state = '[[1]]'", "board shapes and colours", "and 5 more"),
+        (
+            "UPDATE result_totals SET completed = 9, moves_made_sum = 0",
+            "totals",
+            "set 1, bot 'LargestGroupBot': completed is 9 instead of ",
+        ),
+        (
+            "UPDATE game_totals SET games = 11",
+            "totals",
+            "set 1: games is 11 instead of 10 (count anew with `sgdb",
+        ),
+        (
+            "ALTER TABLE games DISABLE TRIGGER USER",
+            "totals",
+            "trigger sgdb_games_inserted is missing or disabled",
+        ),
     ],
 )
 def test_the_databases_own_checks_need_no_original(

@@ -7,6 +7,8 @@ from typing import Any
 
 from sqlalchemy import Engine, text
 
+from tests.totals import untrue
+
 _SET = "concat_ws('x', c.num_rows, c.num_cols, c.num_colors) || ' ' || b.base_seed"
 _OF_SET = "JOIN benchmark_sets b ON b.id = g.benchmark_set_id JOIN game_configs c ON c.id = b.config_id"
 
@@ -54,6 +56,7 @@ def contents(engine: Engine) -> Contents:
     """What each table says, all at the same moment."""
     found: Contents = {}
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        assert untrue(connection) == []
         for table, query in _QUERIES.items():
             line = 'q::text COLLATE "C"'
             if table in _LONG:

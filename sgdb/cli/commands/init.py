@@ -22,6 +22,13 @@ def init(
     no_backup: Annotated[
         bool, typer.Option("--no-backup", help="Migrate an older schema without a backup before.")
     ] = False,
+    refresh_totals: Annotated[
+        bool,
+        typer.Option(
+            "--refresh-totals",
+            help="Count the totals of results and games anew, and put back what keeps them.",
+        ),
+    ] = False,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Set the database up, or bring it up to date.
@@ -30,12 +37,17 @@ def init(
     created if the server lets you, and its tables are brought to the newest revision, after a backup where
     they are older and hold something. It may be run again at any time, also by several processes at once.
     --check starts the embedded server only where its data are there already.
+
+    Triggers keep the totals that averages are made of. --refresh-totals is for a database whose triggers have
+    been disabled, or that `pg_restore` has made: it puts them back, counts all results and games, and says
+    how many totals had been wrong. Other writers wait meanwhile.
     """
     from sgdb.operations.init import InitOptions
     from sgdb.operations.init import init as run
 
     current = session(context)
-    result = run(InitOptions(check, backup=not no_backup), current.settings(), current.output.progress())
+    options = InitOptions(check, backup=not no_backup, refresh_totals=refresh_totals)
+    result = run(options, current.settings(), current.output.progress())
     output = current.output
     if format is not Format.TABLE:
         document = result.to_json()
@@ -59,11 +71,11 @@ def init(
 
 
 def _done(result: InitResult) -> list[str]:
-    if not result.changed:
-        return ["nothing to do: everything is up to date"]
     lines = ["created the database"] if result.created_database else []
     if result.before is None:
         lines.append(f"created the tables (schema {result.after})")
     elif result.before != result.after:
         lines.append(f"migrated the schema from {result.before} to {result.after}")
-    return lines
+    if result.wrong_totals is not None:
+        lines.append(f"counted the totals anew: {result.wrong_totals} had been wrong")
+    return lines or ["nothing to do: everything is up to date"]
