@@ -6,7 +6,7 @@ Works inside the caller's transaction and commits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, select
@@ -71,9 +71,11 @@ def file_totals(connection: Connection) -> tuple[int, int]:
     return int(count), int(size)
 
 
-def remove_unused(connection: Connection) -> list[StoredBlob]:
-    """Removes those that no checkpoint names, and returns them."""
+def remove_unused(connection: Connection, among: Collection[str] | None = None) -> list[StoredBlob]:
+    """Removes those that no checkpoint names, all or only those `among` these hashes, and returns them."""
     gone = delete(Blob).where(_is_unused()).returning(*_COLUMNS)
+    if among is not None:
+        gone = gone.where(Blob.sha256.in_(list(among)))
     return [StoredBlob._make(row) for row in connection.execute(gone)]
 
 

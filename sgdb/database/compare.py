@@ -116,11 +116,11 @@ def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
 
 
 def compare_documents(
-    experiment: str, epoch: int, ours: tuple[Any, Any], theirs: tuple[Any, Any]
+    experiment: str, epoch: int, ours: dict[str, Any], theirs: dict[str, Any]
 ) -> list[Difference]:
-    """The differences between a checkpoint file and the stored checkpoint, each given as its document and
-    its losses in their JSON forms. An experiment is known by its bot."""
-    documents = [side[0] if type(side[0]) is dict else {} for side in (ours, theirs)]
+    """The differences between a checkpoint file and the stored checkpoint, each given as its document
+    (`checkpoint`) and `loss_history` in their JSON forms. An experiment is known by its bot."""
+    documents = [found if type(found := side.get("checkpoint")) is dict else {} for side in (ours, theirs)]
     pairs: dict[str, tuple[Any, Any]] = {}
     for name in dict.fromkeys([*documents[0], *documents[1]]):
         one, other = (document.get(name) for document in documents)
@@ -130,7 +130,7 @@ def compare_documents(
             }
         else:
             pairs[name] = (one, other)
-    pairs |= _losses(ours[1], theirs[1])
+    pairs |= _losses(ours.get("loss_history"), theirs.get("loss_history"))
     return [
         Difference(None, experiment, f"epoch {epoch}, {field}", one, other)
         for field, (one, other) in pairs.items()

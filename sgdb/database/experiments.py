@@ -21,6 +21,7 @@ from sqlalchemy import (
     delete,
     insert,
     literal,
+    or_,
     select,
     update,
 )
@@ -34,6 +35,7 @@ from sgdb.records import GameConfig
 
 DOCUMENT = "checkpoint"  # in a checkpoint's metadata
 LOSSES = "loss_history"
+_WEIGHTS_ADDED = "weights_added"  # in a source's counts: the checkpoint that was there without its weights
 _BOT_TYPE = "dqn"
 _NAMES = UUID("6f1c9c1e-5b0b-4c83-9d5c-0d0f4f3c7a51")  # any fixed one; it must never change
 _METADATA = {"origin": "checkpoint files", "times": "those of the files, which name no zone, read as UTC"}
@@ -42,14 +44,16 @@ _STATUS = "completed"
 
 
 class EpochFile(NamedTuple):
-    """A pickle that brought a checkpoint, or that has the same one: as recorded."""
+    """A pickle that has a checkpoint, as recorded. `brought`: it is what brought it, or its weights."""
 
     id: int
+    run_id: int
     path: str
     sha256: str
     experiment: str
     epoch: int
     archive_id: int | None
+    brought: bool
 
 
 class WeightsFile(NamedTuple):
@@ -201,13 +205,11 @@ def find_stored_epoch(connection: Connection, name: str, epoch: int, content: st
     return StoredEpoch._make(row) if row else None
 
 
-def stored_content(connection: Connection, checkpoint_id: int) -> tuple[Any, Any]:
-    """A checkpoint's document and losses; None for what it has not."""
-    metadata = ModelCheckpoint.metadata_
-    row = connection.execute(
-        select(metadata[DOCUMENT], metadata[LOSSES]).where(ModelCheckpoint.id == checkpoint_id)
-    ).one()
-    return row[0], row[1]
+def stored_content(connection: Connection, checkpoint_id: int) -> dict[str, Any]:
+    """A checkpoint's document and losses, by name, as far as it has them."""
+    query = select(ModelCheckpoint.metadata_).where(ModelCheckpoint.id == checkpoint_id)
+    metadata = connection.execute(query).scalar_one() or {}
+    return {name: metadata[name] for name in (DOCUMENT, LOSSES) if name in metadata}
 
 
 def add_epoch(
@@ -266,11 +268,16 @@ def epoch_files(connection: Connection, *, sha256: str | None = None) -> list[Ep
     query = (
         select(
             SourceFile.id,
+            SourceFile.run_id,
             SourceFile.path,
             SourceFile.sha256,
             SourceFile.contents["experiment_name"].astext,
             cast(SourceFile.contents["epoch"].astext, Integer),
             SourceFile.archive_id,
+            or_(
+                SourceFile.counts["checkpoints"]["inserted"].astext == "1",
+                SourceFile.counts.has_key(_WEIGHTS_ADDED),
+            ),
         )
         .where(SourceFile.status.in_(TAKEN), is_kind(CHECKPOINT))
         .order_by(SourceFile.id)
@@ -341,7 +348,7 @@ def remove_epochs(connection: Connection, own: Any, added: list[int]) -> tuple[d
 
 def weights_added(connection: Connection, run_id: int) -> list[int]:
     """The checkpoints of other runs to which this run's files brought the weights."""
-    added = SourceFile.counts["weights_added"].astext
+    added = SourceFile.counts[_WEIGHTS_ADDED].astext
     query = select(cast(added, Integer)).where(
         SourceFile.run_id == run_id, SourceFile.status.in_(TAKEN), added.is_not(None)
     )

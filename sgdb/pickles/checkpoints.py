@@ -37,6 +37,7 @@ CLASSES: Mapping[tuple[str, str], bool] = {
     **{(MODULE, name): False for name in (TOP_CLASS, *STATES.values())},
     CONFIG_CLASS: False,
 }
+DOCUMENT = "checkpoint"  # in the JSON of a checkpoint
 GAME_CONFIG = "game_config"
 LOSSES = "loss_history"
 _KNOWN = (
@@ -86,13 +87,20 @@ class Checkpoint:
     def to_json(self) -> str:
         """The JSON text that holds all of it: `{"checkpoint": ..., "loss_history": ...}`."""
         losses = "" if self.losses is None else f', "{LOSSES}": {self.losses}'
-        return f'{{"checkpoint": {json.dumps(self.document)}{losses}}}'
+        return f'{{"{DOCUMENT}": {json.dumps(self.document)}{losses}}}'
 
 
 def is_checkpoint(source: Source) -> bool:
     """Whether the file begins as a checkpoint does. Raises as `Source.open` does."""
     with source.open() as stream:
         return _BEGINNING.match(stream.read(_HEAD)) is not None
+
+
+def checkpoint_name(experiment: str, epoch: int) -> str | None:
+    """The name under which the old training code looks for a checkpoint, None where it is no file's name."""
+    name = f"{experiment}_epoch_{epoch}.pkl"
+    is_name = not re.search(r"[/\\]", name) and not name.startswith(".") and len(name.encode()) <= _MAX_NAME
+    return name if is_name else None
 
 
 def find_weights(name: str, folders: Iterable[Path]) -> Path | None:

@@ -24,7 +24,6 @@ from sgdb.records import BotPerformance, Contents, GameSnapshot
 _MODULE_OF_LAYOUT = {layout: module for module, layout in LAYOUT_OF_MODULE.items()}
 _BATCH = 1000  # items between a MARK and its APPENDS, as in CPython
 _FRAME = 1 << 16
-NO_LOSSES = object()
 
 
 class _Sink(Protocol):
@@ -46,10 +45,9 @@ def write_pickle(
     _Writer(file, _MODULE_OF_LAYOUT[contents.layout]).benchmark(contents, games, results)
 
 
-def write_checkpoint(file: _Sink, document: Mapping[str, Any], losses: object) -> None:
-    """Writes one pickled `CheckpointData`: `document` as `checkpoints` makes it, and `losses`, the JSON value
-    of `loss_history`, unless it is `NO_LOSSES`."""
-    _Writer(file, checkpoints.MODULE).checkpoint(document, losses)
+def write_checkpoint(file: _Sink, content: Mapping[str, Any]) -> None:
+    """Writes one pickled `CheckpointData`, of the JSON that `Checkpoint.to_json` gives."""
+    _Writer(file, checkpoints.MODULE).checkpoint(content)
 
 
 def rewrite(file: _Sink, legacy: LegacyFile) -> None:
@@ -124,15 +122,15 @@ class _Writer:
         self._put(b"u.")
         self._flush()
 
-    def checkpoint(self, document: Mapping[str, Any], losses: object) -> None:
+    def checkpoint(self, content: Mapping[str, Any]) -> None:
         state: dict[str, Any] = {}
-        for name, value in document.items():
+        for name, value in content[checkpoints.DOCUMENT].items():
             if name in checkpoints.STATES and value is not None:
                 state[name] = partial(self._state, checkpoints.STATES[name], value)
             else:
                 state[name] = attributes.from_json(value)
-        if losses is not NO_LOSSES:
-            state[checkpoints.LOSSES] = attributes.from_json(losses)
+        if checkpoints.LOSSES in content:
+            state[checkpoints.LOSSES] = attributes.from_json(content[checkpoints.LOSSES])
         self._file.write(b"\x80\x04")
         self._put(self._instance(checkpoints.MODULE, checkpoints.TOP_CLASS, state) + b".")
         self._flush()

@@ -65,9 +65,8 @@ def compare_stored(
     name, epoch = checkpoint.experiment, checkpoint.epoch
     found: list[Difference] = []
     if not stored.is_same:
-        losses = None if checkpoint.losses is None else json.loads(checkpoint.losses)
         theirs = stored_content(connection, stored.id)
-        found += compare_documents(name, epoch, (checkpoint.document, losses), theirs)
+        found += compare_documents(name, epoch, json.loads(checkpoint.to_json()), theirs)
     metrics = metrics_of(checkpoint)
     if not found and not same(metrics, stored.metrics):
         found.append(Difference(None, name, f"epoch {epoch}, metrics", metrics, stored.metrics))
