@@ -48,7 +48,7 @@ _MAX_NAME = 255
 _MAX_LOSSES = 2_000_000
 _MAX_BITS = 1024
 _HEAD = 256
-# What a pickler writes first is the class of the object at the top.
+# What a pickler writes first is the class of the object at the top, and that an instance is made of it.
 _NAMES = (MODULE.encode(), TOP_CLASS.encode())
 _BEGINNING = re.compile(
     rb"\x80[\x02-\x05](?:\x95.{8})?(?:"
@@ -59,7 +59,7 @@ _BEGINNING = re.compile(
         % (re.escape(bytes((len(name),))), re.escape(len(name).to_bytes(4, "little")), re.escape(name))
         for name in _NAMES
     )
-    + rb"(?:\x94|q.)?\x93)",
+    + rb"(?:\x94|q.)?\x93)(?:\x94|q.)?\)\x81",
     re.DOTALL,
 )
 

@@ -520,7 +520,7 @@ def test_status_looks_for_pickles_and_weights(settings: Settings, folder: Path) 
 
 
 def test_a_run_is_taken_back_with_its_bytes(settings: Settings, engine: Engine, folder: Path) -> None:
-    """Rows, blobs and files that nobody else needs; a dry run says the same, and a new run brings all back."""
+    """Rows, blobs and files that nobody else needs; a dry run says the same; a new run brings all back."""
     _fill(folder)
     first = migrate(settings, folder)
     dry = _rollback(settings, dry_run=True)
