@@ -216,12 +216,10 @@ def _config(value: Any, where: str) -> tuple[GameConfig, dict[str, Any]]:
 
 
 def _state_of(value: Any, name: str, where: str) -> dict[str, Any]:
-    """The attributes of an instance of this class."""
+    """The attributes of an instance of this class; a pickler writes nothing where there are none."""
     if type(value) is not Instance or (value.cls.module, value.cls.name) != (MODULE, name):
         raise LayoutError(f"{where}: {shown(value)} is no {name}")
-    if value.state is None:
-        raise LayoutError(f"{where}: a {name} without attributes")
-    return value.state
+    return value.state or {}
 
 
 def _required(state: dict[str, Any], name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sgdb.errors import DamagedPickleError, LayoutError, SgdbError, UnsafePickleError, ValueRefusedError
 from tests.hostile.calls import EXTENSION, NAME, OPEN
-from tests.hostile.cases import SNAPSHOT, Case, call, classic, config
+from tests.hostile.cases import CONFIG, SNAPSHOT, Case, call, classic, config
 from tests.legacy import attributes, instance, mapping, named, number, recall, sequence, stream, text
 from tests.legacy_checkpoints import MODULE
 
@@ -147,7 +147,7 @@ _SHAPES = [
     _unsafe("a-class", stream(TOP), "unknown class", "no instance at all, hence no checkpoint"),
     _case(LayoutError, "with-company", stream(instance(TOP, b"}") + b"N\x86"), "is no CheckpointData",
         "in a tuple with something else"),
-    _case(LayoutError, "bare", stream(TOP + b")\x81"), "a CheckpointData without attributes", "no BUILD"),
+    _case(LayoutError, "bare", stream(TOP + b")\x81"), "its experiment_name is missing", "no BUILD"),
     _case(LayoutError, "empty", stream(instance(TOP, b"}")), "its experiment_name is missing",
         "an empty one"),
     _unsafe("build-twice", stream(instance(TOP, b"}") + b"}b"), "a second BUILD", "two states"),
@@ -159,8 +159,8 @@ _SHAPES = [
     _case(LayoutError, "other-state", checkpoint(agent_state=state("EnvCheckpointState")),
         "a EnvCheckpointState is no AgentCheckpointState", "a state in the place of another"),
     _case(LayoutError, "plain-state", checkpoint(training_state=b"}"), "is no TrainingState", "a dict"),
-    _case(LayoutError, "bare-state", checkpoint(agent_state=named(MODULE, "AgentCheckpointState") + b")\x81"),
-        "a AgentCheckpointState without attributes", "no BUILD of a state"),
+    _case(LayoutError, "bare-config", checkpoint(env_state=state("EnvCheckpointState",
+        game_config=CONFIG + b")\x81")), "is no GameConfig", "no BUILD of a config"),
     _case(LayoutError, "plain-config", checkpoint(env_state=state("EnvCheckpointState", game_config=b"}")),
         "is no GameConfig", "a dict for a config"),
     _case(ValueRefusedError, "no-rows", checkpoint(env_state=state("EnvCheckpointState",
