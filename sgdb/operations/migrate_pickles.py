@@ -210,8 +210,9 @@ def migrate_pickles(
                 "paths": [path_text(path) for path in paths],
                 "set_base_seed": options.set_base_seed,
                 "archive": options.archive,
-                "weights_dirs": [path_text(path) for path in options.weights_dirs],
             }
+            if options.weights_dirs:
+                recorded["weights_dirs"] = [path_text(path) for path in options.weights_dirs]
             run = RealRun(
                 engine,
                 lock_timeout=settings.lock_timeout,
