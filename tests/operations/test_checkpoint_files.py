@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
+from sgdb.database.locks import lock_checkpoints
 from sgdb.errors import (
     CheckpointError,
     ConflictError,
@@ -33,7 +35,7 @@ from tests.legacy_checkpoints import (
     torch_zip,
     write_checkpoint,
 )
-from tests.steps import ask, count, database_state, migrate, tamper
+from tests.steps import ask, count, database_state, migrate, tamper, until
 
 LIMIT = 5000
 
@@ -338,6 +340,41 @@ def test_weights_that_are_named_go_with_their_checkpoint(settings: Settings, fol
     assert _verify(settings, weights, path).equal
     alone = migrate(settings, weights)
     assert (alone.exit_code, "not a pickle" in (alone.files[0].error or "")) == (4, True)
+
+
+def test_many_at_once(settings: Settings, engine: Engine, folder: Path) -> None:
+    """Each checkpoint goes in once, whoever was first, and their session, bot and bytes are there once."""
+    _fill(folder)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: migrate(settings, folder), range(4)))
+    assert [report.error for result in results for report in result.files] == [None] * 44
+    assert sum(result.totals["checkpoints"]["inserted"] for result in results) == 11
+    assert (count(engine, "model_checkpoints"), count(engine, "training_sessions")) == (11, 6)
+    assert len(_files_in(settings.checkpoints_folder)) == 1
+    assert _verify(settings).equal
+    assert _verify(settings, folder).equal
+
+
+def test_the_weights_change_while_they_are_read(settings: Settings, engine: Engine, folder: Path) -> None:
+    """What is stored is what was hashed, or nothing is."""
+    write_checkpoint(folder, weights=torch_zip("large", 2 * LIMIT))
+    weights = folder / "dqn_small_epoch_100_model.pth"
+    # The file has been read for its hash when its pickle is done with; its bytes are copied behind the lock.
+    with engine.connect() as connection, ThreadPoolExecutor(1) as pool:
+        lock_checkpoints(connection, timeout=1, alone=True)
+        running = pool.submit(migrate, settings, folder)
+        waiting = (
+            "SELECT 1 FROM pg_stat_activity WHERE query LIKE '%advisory_xact_lock_shared%' "
+            "AND state = 'idle in transaction' AND pid <> pg_backend_pid()"
+        )
+        until(lambda: ask(engine, waiting))
+        weights.write_bytes(b"trained on")
+        connection.rollback()
+        (report,) = running.result().files
+    assert report.status == "rejected"
+    assert "has changed while it was read" in (report.error or "")
+    assert (count(engine, "model_checkpoints"), count(engine, "blobs")) == (0, 0)
+    assert _files_in(settings.checkpoints_folder) == []
 
 
 # -- weights --------------------------------------------------------------------------------------
