@@ -244,9 +244,10 @@ def prune(options: PruneOptions, settings: Settings, progress: Progress | None =
                 return result
 
         result = retried(remove, on_retry=progress.notice)
-        if not options.dry_run and not result.is_empty:
+        if not options.dry_run:
             with _alone(engine, settings) as connection:
                 files = checkpoint_files(settings, connection)
+                files.tidy()
                 for sha256 in _not_needed(connection, settings):
                     files.remove(sha256)
         return result

@@ -76,6 +76,11 @@ class CheckpointFiles:
                 if _NAME.fullmatch(path.name) and path == self.path_of(path.name):
                     yield path.name
 
+    def tidy(self) -> None:
+        """Removes what killed processes have left half-written."""
+        for folder in _entries(self.folder):
+            remove_leftovers(folder)
+
     def size_of(self, sha256: str) -> int:
         """The bytes of a file; 0 when it has gone."""
         return _size(self.path_of(sha256)) or 0

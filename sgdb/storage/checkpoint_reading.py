@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Connection
 
@@ -14,16 +16,47 @@ from sgdb.database.checkpoints import (
     StoredBytes,
     StoredCheckpoint,
     file_paths,
+    find_checkpoints,
     find_with_weights,
     foreign_files,
     get_checkpoint,
 )
 from sgdb.database.models import ModelCheckpoint
 from sgdb.errors import CheckpointError, NotFoundError
+from sgdb.pickles.attributes import from_json
 from sgdb.progress import Progress
 from sgdb.storage.checkpoint_files import CheckpointFiles, read_file
 
 _VERIFY = "`sgdb verify` checks all checkpoints; a backup has those that the database holds"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A checkpoint as it was logged: None for what was not given. NaN and the infinities are floats again."""
+
+    epoch: int
+    weights: bytes | None
+    optimizer: bytes | None
+    metrics: dict[str, Any]
+
+
+def load_checkpoint(
+    connection: Connection, files: CheckpointFiles, session_id: int, epoch: int | None
+) -> Checkpoint | None:
+    """A session's checkpoint after this epoch, or its last one; None where there is none.
+
+    Raises CheckpointError when its bytes are gone or are not those that were stored.
+    """
+    found = find_checkpoints(connection, session_id=session_id)
+    wanted = [each for each in found if epoch is None or each.epoch == epoch]
+    if not wanted:
+        return None
+    last = wanted[-1]
+    weights, optimizer = (
+        b"".join(read_bytes(connection, files, last, optimizer=which)) if known is not None else None
+        for known, which in ((last.weights, False), (last.optimizer, True))
+    )
+    return Checkpoint(last.epoch, weights, optimizer, from_json(last.metrics or {}))
 
 
 def stored_bytes(checkpoint: StoredCheckpoint, *, optimizer: bool) -> StoredBytes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot, IdRuns
 from sgdb.storage.base import BenchmarkStorage
@@ -13,6 +12,7 @@ from sgdb.storage.moves import MoveStorage
 from sgdb.storage.postgres import PostgresStorage
 
 _BATCH = 1000
+_BATCH_CHARACTERS = 1 << 20  # of boards
 
 
 class GuardedDatabase(BenchmarkStorage, MoveStorage):
@@ -51,7 +51,7 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
         """As PostgresStorage; each batch is a call of its own."""
         games = self._database.iter_games(start, stop)
-        while batch := self._call(lambda: list(islice(games, _BATCH))):
+        while batch := self._call(lambda: _batch(games)):
             yield from batch
 
     def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
@@ -86,3 +86,13 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def close(self) -> None:
         """As PostgresStorage."""
         self._database.close()
+
+
+def _batch(games: Iterator[GameSnapshot]) -> list[GameSnapshot]:
+    batch, characters = [], 0
+    for game in games:
+        batch.append(game)
+        characters += len(game.board)
+        if len(batch) == _BATCH or characters >= _BATCH_CHARACTERS:
+            break
+    return batch

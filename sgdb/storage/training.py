@@ -20,6 +20,7 @@ from sgdb.pickles.attributes import storable_text
 from sgdb.pickles.layouts import INT32
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
+from sgdb.storage.checkpoint_reading import Checkpoint
 from sgdb.storage.contents import Contents
 from sgdb.storage.heartbeat import Heartbeat
 from sgdb.storage.metrics import as_json
@@ -105,6 +106,7 @@ class TrainingRun:
         self.problems: list[str] = []
         """What has gone wrong so far, one sentence each: what is kept nowhere, and epochs logged twice."""
         self._database = TrainingDatabase(self._settings)
+        self._beating = TrainingDatabase(self._settings, may_start=False)
         self._notes = TrainingNotes(self._settings.journal_folder)
         self._heartbeat = Heartbeat(self._beat, self._settings.heartbeat)
         self._final_metrics: dict[str, Any] | None = None
@@ -156,6 +158,18 @@ class TrainingRun:
         if logged.weights is not None:
             self._weights[epoch] = logged.weights.sha256
         return self._tell(logged)
+
+    def load_checkpoint(self, epoch: int | None = None) -> Checkpoint | None:
+        """What this session has stored after `epoch`, or last; None where there is nothing. To go on with:
+
+        >>> with TrainingRun("lr 3e-4", bot="MyDQN", uid=uid) as run:
+        ...     last = run.load_checkpoint()
+
+        Unlike the other calls this one needs the database: it raises DatabaseUnreachableError and what else
+        keeps it from reading, and CheckpointError when the bytes are not those that were stored.
+        """
+        self._pay(self.uid)
+        return self._database.load(self._session, epoch)
 
     def bot_for(self, epoch: int, name: str | None = None) -> str:
         """The name of a bot that is the agent as of an epoch that this run has logged.
@@ -211,16 +225,15 @@ class TrainingRun:
         self.problems.append(said)
         log.warning("%s", said)
 
-    def _pay(self, uid: UUID) -> None:
+    def _pay(self, uid: UUID, database: TrainingDatabase | None = None) -> None:
         """Pays what is owed of a session, as far as it takes no longer than a silent server would; what the
         database refuses stays, for `sgdb sync` to tell."""
+        database = database or self._database
         deadline = time.monotonic() + self._settings.connect_timeout
         try:
             if not self._notes.owes(uid):
                 return
-            done = settle_session(
-                self._notes, uid, self._database.address, self._database.write, deadline=deadline
-            )
+            done = settle_session(self._notes, uid, database.address, database.write, deadline=deadline)
             is_level = done.paid and not self._notes.owes(uid)
         except SgdbError as error:
             log.debug("what is owed of the training %s stays so: %s", uid, error.message)
@@ -235,15 +248,15 @@ class TrainingRun:
     def _beat(self) -> None:
         """A sign of life, and what this machine owes of this and other trainings. An embedded server that
         somebody has stopped is not started for it."""
-        if self._database.is_stopped:
+        if self._beating.is_stopped:
             return
 
         def write(connection: Connection) -> None:
             beat(connection, ensure_session(connection, self._session))
 
-        self._database.transact(write)
+        self._beating.transact(write)
         for uid in self._notes.sessions():
-            self._pay(uid)
+            self._pay(uid, self._beating)
 
 
 def _require_text(what: str, value: object, most: int) -> None:

@@ -6,17 +6,18 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from sqlalchemy import URL, Connection
+from sqlalchemy import URL, Connection, Engine
 
 from sgdb.database.access import check_ready, require_set_up
-from sgdb.database.engine import address_of, open_engine, transaction
+from sgdb.database.engine import address_of, make_engine, open_engine, transaction
 from sgdb.database.retry import retried
 from sgdb.database.server import EmbeddedServer
-from sgdb.database.sessions import NewSession
-from sgdb.errors import DiskFullError, FileAccessError, SgdbError
+from sgdb.database.sessions import NewSession, find_sessions
+from sgdb.errors import DatabaseUnreachableError, DiskFullError, FileAccessError, SgdbError
 from sgdb.settings import Settings
 from sgdb.storage.breaker import breaker_of
 from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_reading import Checkpoint, load_checkpoint
 from sgdb.storage.checkpoint_saving import Destination
 from sgdb.storage.guard import Guard
 from sgdb.storage.training_events import Event, write_event
@@ -35,8 +36,10 @@ class TrainingDatabase:
     `Guard`. A training that uses a dual storage on the same database shares what is known of it.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, may_start: bool = True) -> None:
+        """An embedded server that has been stopped is started, if `may_start` says so."""
         self.settings = settings
+        self._may_start = may_start
         self.address = address_of(settings)
         self._url: URL | None = None
         self._wires = Wires()
@@ -64,6 +67,19 @@ class TrainingDatabase:
     def write_plainly(self, session: NewSession, event: Event) -> str | None:
         """As `write`, for a command: it waits as long as it takes, and is not kept from trying."""
         return self._run(lambda connection: write_event(self._destination(connection), session, event))
+
+    def load(self, session: NewSession, epoch: int | None) -> Checkpoint | None:
+        """A session's checkpoint after this epoch, or its last one; None where there is none.
+
+        Raises what `Guard.call` does, and CheckpointError.
+        """
+
+        def read(connection: Connection) -> Checkpoint | None:
+            found = find_sessions(connection, uid=session.uid)
+            files = checkpoint_files(self.settings, connection)
+            return load_checkpoint(connection, files, found[0].id, epoch) if found else None
+
+        return self.transact(read)
 
     def transact(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, in a transaction that is committed when it does; tried again as `retried`
@@ -94,7 +110,7 @@ class TrainingDatabase:
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         require_set_up(self.settings)
-        engine = open_engine(self.settings, on_notice=log.info)
+        engine = self._engine()
         self._url = engine.url
         self._wires.watch(engine)
 
@@ -108,6 +124,16 @@ class TrainingDatabase:
             return retried(once, on_retry=log.info)
         finally:
             engine.dispose()
+
+    def _engine(self) -> Engine:
+        if self._may_start or self.settings.server_address is not None:
+            return open_engine(self.settings, on_notice=log.info)
+        url = EmbeddedServer(self.settings.home).running_url()
+        if url is None:
+            raise DatabaseUnreachableError(
+                f"the embedded server in {self.settings.home} has been stopped", hint="sgdb server start"
+            )
+        return make_engine(url, connect_timeout=self.settings.connect_timeout)
 
     def _answers(self, seconds: float) -> bool:
         return self._url is not None and answers(self._url, seconds)

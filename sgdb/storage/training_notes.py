@@ -24,7 +24,7 @@ from uuid import UUID
 
 from sgdb.atomic import atomic_file, file_error, make_folder, remove_leftovers
 from sgdb.database.sessions import NewSession
-from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError, SgdbError
+from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError, SgdbError, UsageError
 from sgdb.storage.contents import Contents
 from sgdb.storage.note_files import locked, notes
 from sgdb.storage.training_events import EVENTS, Event, session_from_json, session_to_json
@@ -148,7 +148,7 @@ def settle_session(
             if deadline is not None and time.monotonic() >= deadline:
                 break
             if note.address != address:
-                done.failed(FileAccessError(f"it is owed to another database: {note.address}"))
+                done.failed(UsageError(f"it is owed to another database: {note.address}"))
                 continue
             try:
                 said = write(note.session, note.event)

@@ -256,6 +256,20 @@ class TestUpAndDown:
                 (2, b"new", None, "f"),
             ]
 
+    def test_whoever_may_write_checkpoints_may_write_their_bytes(self, empty: Engine, user: URL) -> None:
+        """0004: rights on checkpoints are rights on the bytes that were in their row before."""
+        schema.upgrade(empty)
+        schema.downgrade(empty, "0003")
+        run(empty, f"GRANT SELECT, INSERT ON model_checkpoints TO {user.username}")
+        schema.upgrade(empty)
+        with transaction(empty, read_only=True) as connection:
+            may = "SELECT has_table_privilege(:name, 'blobs', :right)"
+            found = {
+                right: connection.scalar(text(may), {"name": user.username, "right": right})
+                for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+            }
+        assert found == {"SELECT": True, "INSERT": True, "UPDATE": False, "DELETE": False}
+
     def test_rows_do_not_hinder_the_way_down(self, engine: Engine) -> None:
         """The two tables that refer to each other can be taken down while they do."""
         run(

@@ -20,7 +20,7 @@ from sgdb.database.checkpoints import StoredCheckpoint, find_checkpoints
 from sgdb.database.engine import transaction
 from sgdb.database.locks import lock_checkpoints
 from sgdb.database.sessions import StoredSession, get_session
-from sgdb.errors import NotFoundError, SgdbError, UsageError, ValueRefusedError
+from sgdb.errors import DatabaseUnreachableError, NotFoundError, SgdbError, UsageError, ValueRefusedError
 from sgdb.operations.status import status
 from sgdb.operations.sync import SyncOptions, sync
 from sgdb.operations.verify import VerifyOptions, verify
@@ -29,6 +29,7 @@ from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
 from sgdb.storage import PostgresStorage, TrainingRun, training_database
 from sgdb.storage.breaker import _breakers
+from sgdb.storage.checkpoint_reading import Checkpoint
 from sgdb.storage.training_notes import TrainingNotes
 from sgdb.testing.contract import CONFIG, result
 from tests.backups import role
@@ -256,6 +257,25 @@ def test_a_session_goes_on(trained: Settings, engine: Engine) -> None:
     assert count(engine, "training_sessions") == 1
 
 
+def test_what_was_logged_is_loaded(through_proxy: Settings, proxy: Proxy, time_passes: TimePasses) -> None:
+    """By a later program, to the byte, from the database and from files: the last one, or one that is named;
+    what is owed is paid before. Without the database there is nothing to go on with, and that is said."""
+    with new_run(through_proxy) as first:
+        assert first.load_checkpoint() is None
+        first.log_checkpoint(0, b"w" * 3 * LIMIT, b"", {"loss": math.inf})
+        proxy.refuse()
+        assert first.log_checkpoint(1, b"small") == "journal"
+    proxy.thaw()
+    time_passes()
+    with new_run(through_proxy, uid=first.uid) as run:
+        assert run.load_checkpoint() == Checkpoint(1, b"small", None, {})
+        assert run.load_checkpoint(0) == Checkpoint(0, b"w" * 3 * LIMIT, b"", {"loss": math.inf})
+        assert run.load_checkpoint(2) is None
+        proxy.refuse()
+        with pytest.raises(DatabaseUnreachableError):
+            run.load_checkpoint()
+
+
 def test_threads_log_into_one_run(trained: Settings, engine: Engine) -> None:
     """Each call is kept, whoever makes it."""
     with new_run(trained) as run, ThreadPoolExecutor(4) as pool:
@@ -478,10 +498,10 @@ def test_the_next_call_pays(
         assert found[1].optimizer.place.value == "file"
     assert notes(through_proxy) == []
     assert session_of(engine, run.uid).status == "completed"
-    assert [record.getMessage()[:24] for record in caplog.records] == [
-        "the database is away: th",
+    assert [record.getMessage()[:20] for record in caplog.records] == [
+        "the database is away",
         "the database is back",
-        "what was owed of the tra",
+        "what was owed of the",
     ]
     assert verify(VerifyOptions(), through_proxy).equal
 

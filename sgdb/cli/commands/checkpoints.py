@@ -204,9 +204,10 @@ def prune(
 def _said(result: PruneResult) -> str:
     """What goes, in a sentence."""
     if result.is_empty:
-        return f"nothing to remove: {len(result.kept)} checkpoints are kept"
+        return f"nothing to remove; kept: {len(result.kept)}"
     goes = "would go" if result.dry_run else "gone"
-    said = f"{len(result.pruned)} checkpoints {goes}, {size(sum(result.freed.values()))}"
+    many = "1 checkpoint" if len(result.pruned) == 1 else f"{len(result.pruned):,} checkpoints"
+    said = f"{many} {goes}, {size(sum(result.freed.values()))}"
     said += f"; kept: {len(result.kept)}"
     bots = [epoch for epoch, reasons in result.kept.items() if reasons == ["bot"]]
     if bots:
