@@ -54,10 +54,10 @@ def export(
         bool, typer.Option("--overwrite", help="Replace files that are there already.")
     ] = False,
 ) -> None:
-    """Write benchmark sets, and checkpoints that were migrated, back into files.
+    """Write benchmark sets and checkpoints back into files.
 
-    A checkpoint's weights are written beside its pickle, to the byte. Prints the path of every file written.
-    A file gets its name only when it is whole.
+    Checkpoints are those that were migrated; their weights are written beside them, to the byte. Prints the
+    path of every file written. A file gets its name only when it is whole.
     """
     from sgdb.operations.export import ExportOptions
     from sgdb.operations.export import export as run
