@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, case, cast, delete, func, or_, select, update
+from sqlalchemy import BigInteger, Connection, and_, case, cast, delete, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from sgdb.database import totals
@@ -24,6 +24,7 @@ from sgdb.database.models import (
     Archive,
     Base,
     BenchmarkSet,
+    Blob,
     Bot,
     Game,
     GameConfigRow,
@@ -147,6 +148,8 @@ def find_files(connection: Connection, run_id: int) -> list[FileToTakeBack]:
         )
         .exists()
     )
+    # Pruning may have removed the bytes already.
+    is_there = select(Blob.sha256).where(Blob.sha256 == SourceFile.sha256).exists()
     kind = SourceFile.contents["kind"].astext
     query = (
         select(
@@ -156,7 +159,7 @@ def find_files(connection: Connection, run_id: int) -> list[FileToTakeBack]:
             SourceFile.size_bytes,
             SourceFile.benchmark_set_id,
             SourceFile.archive_id,
-            case((kind == WEIGHTS, ~needed), else_=~elsewhere),
+            case((kind == WEIGHTS, and_(is_there, ~needed)), else_=~elsewhere),
             kind,
         )
         .where(SourceFile.run_id == run_id, SourceFile.status.in_(TAKEN))

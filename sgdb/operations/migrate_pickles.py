@@ -114,7 +114,7 @@ class FileReport:
             "checkpoints": self.checkpoints,
         }
 
-    def _is_of(self, config: GameConfig) -> None:
+    def _set_config(self, config: GameConfig) -> None:
         self.config = {name: getattr(config, name) for name in ("num_rows", "num_cols", "num_colors")}
 
     def _refuse(self, error: SgdbError) -> None:
@@ -289,7 +289,7 @@ class _BenchmarkTaker:
         self._file, self.sha256, self.size = file, file.sha256, file.size
         report, contents = self._report, file.contents
         report.sha256 = file.sha256
-        report._is_of(contents.config)
+        report._set_config(contents.config)
         report.base_seed, report.num_games = contents.base_seed, contents.num_games
         report.games["read"], report.results["read"] = len(contents.games), contents.result_count
         if len(file.missing):
@@ -357,7 +357,7 @@ class _CheckpointTaker:
         self._report.sha256 = file.sha256
         self._report.checkpoints["read"] = 1
         if file.checkpoint.config is not None:
-            self._report._is_of(file.checkpoint.config)
+            self._report._set_config(file.checkpoint.config)
         self._read_weights(source.path.parent)
 
     def _read_weights(self, beside: Path) -> None:
@@ -425,9 +425,10 @@ class _CheckpointTaker:
         complete_source_file(connection, row_id, contents={"kind": WEIGHTS, "of": source_id})
 
 
-_TAKERS: Mapping[bool, type[_BenchmarkTaker | _CheckpointTaker]] = {
-    False: _BenchmarkTaker,
-    True: _CheckpointTaker,
+# Who takes files of which kind.
+_TAKERS: Mapping[str, type[_BenchmarkTaker | _CheckpointTaker]] = {
+    _BenchmarkTaker.kind: _BenchmarkTaker,
+    _CheckpointTaker.kind: _CheckpointTaker,
 }
 
 
@@ -506,9 +507,8 @@ class _Migration:
 
     def _taker(self, source: FileSource, report: FileReport) -> _Taker:
         """The taker of the file's kind, which its content decides."""
-        taker = _TAKERS[is_checkpoint(source)]
-        report.kind = taker.kind
-        return taker(self, report)
+        report.kind = "checkpoint" if is_checkpoint(source) else "benchmark"
+        return _TAKERS[report.kind](self, report)
 
     def _take(
         self,

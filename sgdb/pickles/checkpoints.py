@@ -166,6 +166,10 @@ def _read_top(tree: Any) -> tuple[Checkpoint, list[str]]:
     further = [name for name in state if name not in _KNOWN]
     if further:
         notes.append(f"kept further attributes of the checkpoint ({listed(further)})")
+    if state.get("replay_buffer_filename") is not None:
+        notes.append(
+            f"its replay buffer {shown(state['replay_buffer_filename'])} is not carried, only its name"
+        )
     losses, last = None, None
     if LOSSES in state:
         losses, last = _losses(state[LOSSES], f"{where}, field {LOSSES}")

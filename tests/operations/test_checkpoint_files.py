@@ -634,6 +634,19 @@ def test_who_builds_on_it_keeps_it(
     assert database_state(engine) == state
 
 
+def test_a_pruned_checkpoint_keeps_nothing_back(settings: Settings, engine: Engine, folder: Path) -> None:
+    """Bytes that are gone by now are no last copy, whatever has become of their file."""
+    write_checkpoint(folder)
+    migrate(settings, folder)
+    tamper(engine, "DELETE FROM model_checkpoints")
+    tamper(engine, "DELETE FROM blobs")
+    (folder / "dqn_small_epoch_100_model.pth").unlink()
+    taken = _rollback(settings)
+    assert (taken.removed["sessions"], taken.removed["checkpoints"]) == (1, 0)
+    migrate(settings, folder)
+    assert _verify(settings, folder).equal
+
+
 def test_the_last_copy_of_weights_is_not_lost(settings: Settings, folder: Path, out: Path) -> None:
     """A file of weights that is gone or another one by now is protected as a pickle is, and written back."""
     write_checkpoint(folder, epoch=1, weights=torch_zip("large", 2 * LIMIT))

@@ -99,11 +99,12 @@ def test_what_a_checkpoint_holds() -> None:
 
 
 def test_what_is_odd_is_noted() -> None:
-    """States that are None, and attributes of a later version."""
-    file = _read(dump(checkpoint(agent_state=None, scheduler=1, plan={"a": 2})))
-    assert file.notes == [
+    """States that are None, attributes of a later version, and what is left where it is."""
+    data = checkpoint(agent_state=None, replay_buffer_filename="b.pkl", scheduler=1, plan={"a": 2})
+    assert _read(dump(data)).notes == [
         "agent_state is None",
         "kept further attributes of the checkpoint ('scheduler', 'plan')",
+        "its replay buffer 'b.pkl' is not carried, only its name",
     ]
 
 
