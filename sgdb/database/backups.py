@@ -183,7 +183,7 @@ def _dump(
         return {
             "server_version": server_info(connection).version_text,
             "schema_revision": revision,
-            "origin": _origin(connection),
+            "origin": origin_of(connection),
             "dump": Dump(hashed.hexdigest(), size),
             "tables": tables,
         }
@@ -227,6 +227,7 @@ def _beside(connection: Connection, work: Callable[[Event], T]) -> Iterator[Futu
                 wait([future], timeout=_POLL)
 
 
-def _origin(connection: Connection) -> Origin:
+def origin_of(connection: Connection) -> Origin:
+    """Which database this is, as the manifests of its backups say it."""
     name, system = database_identity(connection)
     return Origin(describe(connection.engine.url), name, system)

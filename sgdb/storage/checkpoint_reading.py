@@ -25,7 +25,7 @@ from sgdb.database.models import ModelCheckpoint
 from sgdb.errors import CheckpointError, NotFoundError
 from sgdb.pickles.attributes import from_json
 from sgdb.progress import Progress
-from sgdb.storage.checkpoint_files import CheckpointFiles, read_file
+from sgdb.storage.checkpoint_files import CheckpointFiles, file_size, read_file
 
 _VERIFY = "`sgdb verify` checks all checkpoints; a backup has those that the database holds"
 
@@ -151,8 +151,8 @@ def wrong_bytes(connection: Connection, files: CheckpointFiles, progress: Progre
     finally:
         progress.finish()
     for checkpoint_id, path, size in foreign_files(connection):
-        found = Path(path)
-        if not found.is_file() or (size is not None and found.stat().st_size != size):
+        found = file_size(Path(path))
+        if found is None or (size is not None and found != size):
             yield f"checkpoint {checkpoint_id}: {path} is not there, or of another size"
 
 

@@ -68,6 +68,13 @@ PROGRAMS = {
         SELECT oid::regprocedure::text, pg_get_functiondef(oid), proacl::text FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace ORDER BY 1
     """,
+    "views": """
+        SELECT viewname, definition, obj_description(c.oid), reloptions, relacl::text,
+            ARRAY(SELECT col_description(c.oid, attnum) FROM pg_attribute
+                WHERE attrelid = c.oid ORDER BY attnum)
+        FROM pg_views JOIN pg_class c ON c.oid = format('%I.%I', schemaname, viewname)::regclass
+        WHERE schemaname = 'sgdb_views' ORDER BY 1
+    """,
 }
 
 HEAD = revisions.known_revisions()[-1]
@@ -315,7 +322,9 @@ class TestUpAndDown:
             Base.metadata.create_all(connection)
         modelled = catalog(empty)
         assert {kind: migrated[kind] for kind in CATALOG} == {kind: modelled[kind] for kind in CATALOG}
-        assert {kind: modelled[kind] for kind in PROGRAMS} == {"triggers": [], "functions": []}
+        assert {kind: modelled[kind] for kind in PROGRAMS} == {
+            "triggers": [], "functions": [], "views": [],
+        }  # fmt: skip
 
     def test_no_index_is_built_twice(self, engine: Engine) -> None:
         """No plain index begins with columns that another index of its table begins with too."""

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, make_url
 from sgdb.database.checkpoints import StoredCheckpoint, find_checkpoints
 from sgdb.database.engine import transaction
 from sgdb.database.locks import lock_checkpoints
+from sgdb.database.revisions import head
 from sgdb.database.sessions import StoredSession, get_session
 from sgdb.errors import DatabaseUnreachableError, NotFoundError, SgdbError, UsageError, ValueRefusedError
 from sgdb.operations.status import status
@@ -524,6 +525,22 @@ def test_lost_in_the_middle_of_a_call(through_proxy: Settings, proxy: Proxy, eng
     for _ in range(2):
         assert sync(SyncOptions(), through_proxy).exit_code == 0
     assert sorted(checkpoints_of(engine, run.uid)) == [0]
+
+
+def test_tables_that_go_and_come_back(trained: Settings, engine: Engine, time_passes: TimePasses) -> None:
+    """What was found to be ready once is looked at again after a failure."""
+    with new_run(trained) as run:
+        assert run.log_checkpoint(0, b"0") == "database"
+        tamper(engine, "ALTER TABLE model_checkpoints RENAME TO elsewhere")
+        assert run.log_checkpoint(1, b"1") == "journal"
+        tamper(engine, "ALTER TABLE elsewhere RENAME TO model_checkpoints")
+        tamper(engine, "UPDATE sgdb_alembic_version SET version_num = '9999'")
+        time_passes()
+        assert run.log_checkpoint(2, b"2") == "journal"
+        tamper(engine, "UPDATE sgdb_alembic_version SET version_num = :head", head=head())
+        time_passes()
+        assert run.log_checkpoint(3, b"3") == "database"
+        assert sorted(checkpoints_of(engine, run.uid)) == [0, 1, 2, 3]
 
 
 def test_sync_pays(through_proxy: Settings, proxy: Proxy, engine: Engine) -> None:
