@@ -134,7 +134,9 @@ def _pieces(
 def describe_bytes(connection: Connection) -> str:
     """How many contents there are, and how many of them in files, in words."""
     blobs, (in_files, size) = sum(1 for _ in find_blobs(connection)), file_totals(connection)
-    return f"{blobs} contents of checkpoints match their SHA-256; {in_files} of them in files, {size} bytes"
+    if not blobs:
+        return "none"
+    return f"{blobs} contents match their SHA-256; {in_files} of them in files, {size} bytes"
 
 
 def wrong_bytes(connection: Connection, files: CheckpointFiles, progress: Progress) -> Iterator[str]:

@@ -19,7 +19,7 @@ from sgdb.storage.breaker import breaker_of
 from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import Checkpoint, load_checkpoint
 from sgdb.storage.checkpoint_saving import Destination
-from sgdb.storage.guard import Guard
+from sgdb.storage.guard import Guard, is_absence
 from sgdb.storage.training_events import Event, write_event
 from sgdb.storage.wires import Wires, answers
 
@@ -93,9 +93,9 @@ class TrainingDatabase:
             try:
                 return self._run(work)
             except (FileAccessError, DiskFullError) as error:
-                if not isinstance(error.__cause__, OSError):
+                if is_absence(error):
                     raise
-                file_faults.append(error)  # of a file on this machine: the database is there
+                file_faults.append(error)  # no reason to leave the database alone
                 return None
 
         value = self._guard.call(run)
