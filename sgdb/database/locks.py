@@ -70,6 +70,20 @@ def lock_bots_in_set(
     _lock(connection, [(_SHARED, _ALL_SETS), (_SHARED, name), *of_bots], timeout, on_wait)
 
 
+def lock_experiment(
+    connection: Connection,
+    name: str,
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps out whoever else brings checkpoint files of this experiment, or wants all sets. Otherwise like
+    `lock_set`."""
+    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
+    key = lock_key(f"sgdb experiment {name}")
+    _poll(connection, _EXCLUSIVE, key, "the same experiment", timeout, on_wait)
+
+
 def lock_all_sets(
     connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
 ) -> None:

@@ -203,16 +203,24 @@ def find_bots(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     return {row.name: row.id for row in connection.execute(_FIND_BOTS, {"names": list(names)})}
 
 
-def make_bots(connection: Connection, ids: IdSource, names: Sequence[str], source_file_id: int) -> None:
-    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle."""
+def make_bots(
+    connection: Connection,
+    ids: IdSource,
+    names: Sequence[str],
+    source_file_id: int,
+    *,
+    bot_type: str | None = None,
+) -> None:
+    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle.
+    `bot_type` is theirs where it is known, and otherwise what a name tells."""
     rows = []
     for name, bot_id in zip(sorted(names), ids.take(connection, "bots", len(names)), strict=True):
-        bot_type, metadata = describe_bot(name)
+        told, metadata = describe_bot(name)
         rows.append(
             {
                 "id": bot_id,
                 "name": name,
-                "bot_type": bot_type,
+                "bot_type": bot_type or told,
                 "metadata": metadata,
                 "source_file_id": source_file_id,
             }

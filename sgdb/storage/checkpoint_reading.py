@@ -17,7 +17,9 @@ from sgdb.database.checkpoints import (
     StoredCheckpoint,
     file_paths,
     find_checkpoints,
+    find_with_weights,
     foreign_files,
+    get_checkpoint,
 )
 from sgdb.database.models import ModelCheckpoint
 from sgdb.errors import CheckpointError, NotFoundError
@@ -90,6 +92,14 @@ def read_bytes(
             f"they are not those that were stored",
             hint=_VERIFY,
         )
+
+
+def read_weights(connection: Connection, files: CheckpointFiles, sha256: str) -> Iterator[bytes]:
+    """The bytes that some checkpoint has as its weights, in pieces. Raises as `read_bytes` does."""
+    checkpoint_id = find_with_weights(connection, sha256)
+    if checkpoint_id is None:
+        raise CheckpointError(f"no checkpoint has the bytes {sha256} as its weights any more", hint=_VERIFY)
+    return read_bytes(connection, files, get_checkpoint(connection, checkpoint_id))
 
 
 def _pieces(
