@@ -6,9 +6,11 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
+from sgdb.database.experiments import epoch_files, experiment_uid
+from sgdb.database.kept_totals import REPAIR, absent_triggers
 from sgdb.database.models import (
     Archive,
     BenchmarkSet,
@@ -17,11 +19,13 @@ from sgdb.database.models import (
     GameConfigRow,
     GameResult,
     GameTotals,
+    ModelCheckpoint,
     ResultTotals,
     SourceFile,
+    TrainingSession,
 )
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
-from sgdb.database.totals import REPAIR, absent_triggers, wrong_totals
+from sgdb.database.totals import wrong_totals
 from sgdb.records import IdRuns
 
 _SHOWN = 5
@@ -35,7 +39,15 @@ class Check(NamedTuple):
     detail: str
 
 
-def run_checks(connection: Connection) -> list[Check]:
+class Further(NamedTuple):
+    """A check of others: its name, the findings, and what to say when there are none."""
+
+    name: str
+    wrong: Iterator[str]
+    right: Callable[[], str]
+
+
+def run_checks(connection: Connection, *further: Further) -> list[Check]:
     """All of them, in a fixed order."""
     return [
         _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "games")),
@@ -49,6 +61,7 @@ def run_checks(connection: Connection) -> list[Check]:
             _unsound_boards(connection),
             lambda: _sum(connection, Game.id, "boards"),
         ),
+        *_checkpoint_checks(connection),
         _check("orphans", _orphans(connection), lambda: "none"),
         _check(
             "totals",
@@ -56,6 +69,7 @@ def run_checks(connection: Connection) -> list[Check]:
             lambda: _lines(connection),
             remedy=f"count anew with `{REPAIR}`",
         ),
+        *(_check(*each) for each in further),
     ]
 
 
@@ -159,12 +173,37 @@ def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
     )
 
 
+def _checkpoint_checks(connection: Connection) -> list[Check]:
+    """Where checkpoint files were migrated: that the checkpoints are there which they name."""
+    files = epoch_files(connection)
+    if not files:
+        return []
+    query = (
+        select(TrainingSession.uid, ModelCheckpoint.epoch, ModelCheckpoint.weights_sha256)
+        .join(TrainingSession, TrainingSession.id == ModelCheckpoint.training_session_id)
+        .where(ModelCheckpoint.source_file_id.is_not(None))
+    )
+    stored = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    named = {(experiment_uid(file.experiment), file.epoch): file for file in files}
+    wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key not in stored]
+    wrong += [f"epoch {epoch} of session {uid} comes from no file" for uid, epoch in stored.keys() - named]
+    without = sum(sha256 is None for sha256 in stored.values())
+    return [
+        _check(
+            "checkpoints as their files name them",
+            iter(wrong),
+            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights",
+        )
+    ]
+
+
 def _orphans(connection: Connection) -> Iterator[str]:
-    """Nothing stands alone: configs have sets; sets and bots come from a file or a program, archives from
-    a file."""
+    """Nothing stands alone: configs have sets, or trainings; sets and bots come from a file, a program or a
+    training, archives from a file."""
     used = select(BenchmarkSet.config_id)
+    trained_on = select(TrainingSession.id).where(TrainingSession.config_id == GameConfigRow.id).exists()
     for config_id in connection.execute(
-        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
+        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used), ~trained_on).order_by(GameConfigRow.id)
     ).scalars():
         yield f"config {config_id} has no set"
     taken = sources(connection)
@@ -175,7 +214,9 @@ def _orphans(connection: Connection) -> Iterator[str]:
     keys = {key for source in taken for key, _ in source.contents.results}
     saved = select(GameResult.bot_id).join(SourceFile, SourceFile.id == GameResult.source_file_id)
     unsaved = Bot.id.not_in(saved.where(SourceFile.status == SAVED))
-    for name in connection.execute(select(Bot.name).where(unsaved).order_by(Bot.id)).scalars():
+    is_trained = select(TrainingSession.id).where(TrainingSession.bot_id == Bot.id).exists()
+    untrained = and_(Bot.checkpoint_id.is_(None), ~is_trained)
+    for name in connection.execute(select(Bot.name).where(unsaved, untrained).order_by(Bot.id)).scalars():
         if name not in keys:
             yield f"bot {name!a} comes from no file"
     referenced = select(SourceFile.archive_id).where(SourceFile.archive_id.is_not(None))

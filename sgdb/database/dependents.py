@@ -1,8 +1,8 @@
 """What else needs the rows that a run brought.
 
-Boards and results belong to the file that brought them: what others have built on them keeps the run from
-being taken back. Bots and configs are common property. Whoever would have made such a row, had it not been
-there, inherits it; only what nobody inherits has to go, and may have dependents.
+Boards, results, trainings and checkpoints belong to the file that brought them: what others have built on
+them keeps the run from being taken back. Bots and configs are common property. Whoever would have made such
+a row, had it not been there, inherits it; only what nobody inherits has to go, and may have dependents.
 
 Works inside the caller's transaction, and writes nothing.
 """
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import ColumnElement, Connection, column, func, select, true
 
 from sgdb.database.coverage import brought_games, brought_results, listed
+from sgdb.database.experiments import epoch_files
 from sgdb.database.models import (
     BenchmarkSet,
     Bot,
@@ -22,6 +23,7 @@ from sgdb.database.models import (
     GameConfigRow,
     GameHistory,
     GameResult,
+    ModelCheckpoint,
     SourceFile,
     TrainingSession,
 )
@@ -75,13 +77,24 @@ def find_heirs(connection: Connection, run_id: int) -> Heirs:
         .join(Bot, Bot.name == func.jsonb_extract_path_text(key.c.value, "0"))
         .where(Bot.source_file_id.in_(own), SourceFile.run_id != run_id, SourceFile.status.in_(TAKEN))
     )
+    trained = (
+        select(Bot.id, TrainingSession.source_file_id)
+        .join(TrainingSession, TrainingSession.bot_id == Bot.id)
+        .where(Bot.source_file_id.in_(own), TrainingSession.source_file_id.not_in(own))
+    )
     with_config = (
         select(GameConfigRow.id.label("id"), BenchmarkSet.source_file_id.label("source"))
         .join(BenchmarkSet, BenchmarkSet.config_id == GameConfigRow.id)
         .where(GameConfigRow.source_file_id.in_(own), BenchmarkSet.source_file_id.not_in(own))
     )
+    trained_on = (
+        select(GameConfigRow.id, TrainingSession.source_file_id)
+        .join(TrainingSession, TrainingSession.config_id == GameConfigRow.id)
+        .where(GameConfigRow.source_file_id.in_(own), TrainingSession.source_file_id.not_in(own))
+    )
     return Heirs(
-        _first(connection, with_results.union_all(with_key)), _first(connection, with_config.union_all())
+        _first(connection, with_results.union_all(with_key, trained)),
+        _first(connection, with_config.union_all(trained_on)),
     )
 
 
@@ -93,7 +106,11 @@ def _first(connection: Connection, pairs: Any) -> dict[int, int]:
 
 def find_dependents(connection: Connection, run_id: int, heirs: Heirs) -> list[Dependent]:
     """All that would be lost, or no longer be explained, if the run's rows went; usually nothing."""
-    return [*_of_rows(connection, run_id, heirs), *_of_files(connection, run_id)]
+    return [
+        *_of_rows(connection, run_id, heirs),
+        *_of_files(connection, run_id),
+        *_of_checkpoint_files(connection, run_id),
+    ]
 
 
 def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Dependent]:
@@ -105,6 +122,8 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
     configs = select(GameConfigRow.id).where(
         GameConfigRow.source_file_id.in_(own), GameConfigRow.id.not_in(list(heirs.configs))
     )
+    trainings = select(TrainingSession.id).where(TrainingSession.source_file_id.in_(own))
+    checkpoints = select(ModelCheckpoint.id).where(ModelCheckpoint.source_file_id.in_(own))
     for what, table, where in (
         ("games in its sets", Game, Game.benchmark_set_id.in_(sets)),
         ("results on its games", GameResult, GameResult.game_id.in_(games)),
@@ -114,6 +133,8 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
             GameResult.bot_id.in_(bots) & GameResult.game_id.not_in(games),
         ),
         ("sets with its board configs", BenchmarkSet, BenchmarkSet.config_id.in_(configs)),
+        ("checkpoints of its trainings", ModelCheckpoint, ModelCheckpoint.training_session_id.in_(trainings)),
+        ("bots that are its checkpoints", Bot, Bot.checkpoint_id.in_(checkpoints)),
     ):
         others = _is_others(table.source_file_id, run_id)
         query = (
@@ -126,12 +147,13 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
         )
         for count, run, path, status in connection.execute(query):
             yield Dependent(*_origin(run, path, status), f"{count:,} {what}")
+    by_programs = TrainingSession.source_file_id.is_(None)
     of_others = GameHistory.bot_id.in_(bots) & GameHistory.game_id.not_in(games)
     for what, found in (
         ("histories on its games", GameHistory.game_id.in_(games)),
         ("histories of its bots on other games", of_others),
-        ("training sessions of its bots", TrainingSession.bot_id.in_(bots)),
-        ("training sessions with its board configs", TrainingSession.config_id.in_(configs)),
+        ("training sessions of its bots", TrainingSession.bot_id.in_(bots) & by_programs),
+        ("training sessions with its board configs", TrainingSession.config_id.in_(configs) & by_programs),
     ):
         if count := connection.execute(select(func.count()).where(found)).scalar_one():
             yield Dependent(None, "from no file", f"{count:,} {what}")
@@ -171,6 +193,20 @@ def _of_files(connection: Connection, run_id: int) -> Iterator[Dependent]:
                 yield Dependent(*_origin(other_run, other.path, None), f"a file that has {what}")
         if has_saved_since(connection, set_id, 0 if goes else first):
             yield Dependent(None, "saved by a program", f"what is in set {set_id}")
+
+
+def _of_checkpoint_files(connection: Connection, run_id: int) -> Iterator[Dependent]:
+    """Files that came later and have a checkpoint, or its weights, that the run's files brought."""
+    files = epoch_files(connection)
+    brought = {
+        (file.experiment, file.epoch): file.id for file in files if file.run_id == run_id and file.brought
+    }
+    for file in files:
+        own = brought.get((file.experiment, file.epoch))
+        if own is not None and file.run_id != run_id and file.id > own:
+            yield Dependent(
+                *_origin(file.run_id, file.path, None), f"a file of its checkpoint after epoch {file.epoch}"
+            )
 
 
 def _shared(connection: Connection, own: list[SourceRow], other: SourceRow) -> str | None:

@@ -22,6 +22,7 @@ _QUEUE = "200ms"  # in a table's queue at a time: less than deadlock_timeout, an
 _LOCK_NOT_AVAILABLE = "55P03"
 _ATTEMPT = "sgdb_lock_tables"
 _ALL_SETS = "sgdb sets"
+_CHECKPOINTS = "sgdb checkpoints"
 _SHARED = "pg_try_advisory_xact_lock_shared"
 _EXCLUSIVE = "pg_try_advisory_xact_lock"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
@@ -69,12 +70,32 @@ def lock_bots_in_set(
     _lock(connection, [(_SHARED, _ALL_SETS), (_SHARED, name), *of_bots], timeout, on_wait)
 
 
+def lock_experiment(
+    connection: Connection,
+    name: str,
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps out whoever else brings checkpoint files of this experiment, or wants all sets. Otherwise like
+    `lock_set`."""
+    wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, f"sgdb experiment {name}")]
+    _lock(connection, wanted, timeout, on_wait, what="the same experiment")
+
+
 def lock_all_sets(
     connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
 ) -> None:
     """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
     order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
     _lock(connection, [(_EXCLUSIVE, _ALL_SETS)], timeout, on_wait)
+
+
+def lock_checkpoints(connection: Connection, *, timeout: float, alone: bool = False) -> None:
+    """Keeps bytes of checkpoints, in the database and in files, from being removed; `alone` is for whoever
+    removes them. Otherwise like `lock_set`."""
+    wanted = [(_EXCLUSIVE if alone else _SHARED, _CHECKPOINTS)]
+    _lock(connection, wanted, timeout, None, what="the checkpoints")
 
 
 def lock_tables(
@@ -135,9 +156,11 @@ def _lock(
     wanted: Iterable[tuple[str, str]],
     timeout: float,
     on_wait: Callable[[], object] | None,
+    *,
+    what: str = "the same benchmark set",
 ) -> None:
     keys = [(function, lock_key(name)) for function, name in wanted]
-    _poll(connection, keys, "the same benchmark set", timeout, on_wait)
+    _poll(connection, keys, what, timeout, on_wait)
 
 
 def _poll(

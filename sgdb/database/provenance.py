@@ -22,6 +22,9 @@ from sgdb.records import Contents
 RUNNING = "running"
 ROLLED_BACK = "rolled-back"
 SAVED = "saved"
+# What `kind` in the contents of a checkpoint's pickle says, and in those of the weights that belong to one.
+CHECKPOINT = "checkpoint"
+WEIGHTS = "weights"
 # What a file that was taken may have become; the others have brought nothing that is there now.
 TAKEN = ("migrated", "identical")
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
@@ -51,11 +54,13 @@ class SourceRow(NamedTuple):
 
 
 class RecordedFile(NamedTuple):
-    """Where a file that was taken stood, and what it was."""
+    """Where a file that was taken stood, and what it was. Weights of a checkpoint are carried, and no
+    pickle."""
 
     path: str
     sha256: str
     size_bytes: int
+    is_weights: bool
 
 
 def path_text(path: Path) -> str:
@@ -179,8 +184,9 @@ def record_rejection(
     )
 
 
-def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
-    """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
+def is_registered(connection: Connection, sha256: str, set_id: int | None, *, with_archive: bool) -> bool:
+    """Whether this very content is recorded as a source of the set, or of none, such as a checkpoint (with
+    its original, if asked for)."""
     query = select(SourceFile.id).where(
         SourceFile.sha256 == sha256,
         SourceFile.benchmark_set_id == set_id,
@@ -227,7 +233,12 @@ def sources(
 def recorded_files(connection: Connection) -> list[RecordedFile]:
     """The files that were taken, oldest first, without what they hold."""
     query = (
-        select(SourceFile.path, SourceFile.sha256, SourceFile.size_bytes)
+        select(
+            SourceFile.path,
+            SourceFile.sha256,
+            SourceFile.size_bytes,
+            func.coalesce(SourceFile.contents["kind"].astext == WEIGHTS, False),
+        )
         .where(SourceFile.status.in_(TAKEN))
         .order_by(SourceFile.id)
     )

@@ -149,7 +149,7 @@ def make_set(
         insert(BenchmarkSet).values(
             id=set_id,
             name=f"{config} seed {base_seed}",
-            config_id=_config_id(connection, ids, config, source_file_id),
+            config_id=find_or_make_config(connection, ids, config, source_file_id),
             num_games=num_games,
             base_seed=base_seed,
             source_file_id=source_file_id,
@@ -163,7 +163,10 @@ def extend_set(connection: Connection, set_id: int, num_games: int) -> None:
     connection.execute(update(BenchmarkSet).where(BenchmarkSet.id == set_id).values(num_games=num_games))
 
 
-def _config_id(connection: Connection, ids: IdSource, config: GameConfig, source_file_id: int) -> int:
+def find_or_make_config(
+    connection: Connection, ids: IdSource, config: GameConfig, source_file_id: int | None
+) -> int:
+    """The id of the config, which is made if it is new. Raises ConflictError."""
     same = and_(
         GameConfigRow.num_rows == config.num_rows,
         GameConfigRow.num_cols == config.num_cols,
@@ -200,16 +203,24 @@ def find_bots(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     return {row.name: row.id for row in connection.execute(_FIND_BOTS, {"names": list(names)})}
 
 
-def make_bots(connection: Connection, ids: IdSource, names: Sequence[str], source_file_id: int) -> None:
-    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle."""
+def make_bots(
+    connection: Connection,
+    ids: IdSource,
+    names: Sequence[str],
+    source_file_id: int,
+    *,
+    bot_type: str | None = None,
+) -> None:
+    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle.
+    `bot_type` is theirs where it is known, and otherwise what a name tells."""
     rows = []
     for name, bot_id in zip(sorted(names), ids.take(connection, "bots", len(names)), strict=True):
-        bot_type, metadata = describe_bot(name)
+        told, metadata = describe_bot(name)
         rows.append(
             {
                 "id": bot_id,
                 "name": name,
-                "bot_type": bot_type,
+                "bot_type": bot_type or told,
                 "metadata": metadata,
                 "source_file_id": source_file_id,
             }

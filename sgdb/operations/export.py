@@ -1,48 +1,60 @@
-"""`sgdb export`: benchmark sets back into files, as pickles of the old system or as the stored originals."""
+"""`sgdb export`: benchmark sets and checkpoints back into files, as pickles of the old system or as the
+stored originals."""
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from sqlalchemy import Connection
 
 from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
+from sgdb.database.checkpoints import find_epoch
 from sgdb.database.coverage import listed, stored_games, stored_results
 from sgdb.database.engine import transaction
+from sgdb.database.experiments import all_experiments, epoch_files, stored_content, weights_files
 from sgdb.database.provenance import SourceRow, set_ids, sources
+from sgdb.database.sessions import get_session
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
 from sgdb.errors import AlreadyExistsError, IncompleteSetError, NotFoundError, UsageError
-from sgdb.pickles.writer import write_pickle
+from sgdb.pickles.checkpoints import checkpoint_name
+from sgdb.pickles.writer import write_checkpoint, write_pickle
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, ExportFormat, GameSnapshot, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
+from sgdb.storage.checkpoint_reading import read_weights
 
 _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Which sets (None for all) go to which folder."""
+    """Which sets and trainings, by id, uid or name, go to which folder (None for all). Of a training that is
+    what checkpoint files have brought, each with its weights."""
 
     to: Path
     set_ids: tuple[int, ...] | None = None
     format: ExportFormat = ExportFormat.PICKLE
     overwrite: bool = False
+    sessions: tuple[str, ...] | None = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """One file that was written."""
+    """One file that was written: of a set, or of a training."""
 
     path: Path
-    benchmark_set_id: int
+    benchmark_set_id: int | None
+    training_session_id: int | None
     sha256: str
     size_bytes: int
 
@@ -62,11 +74,14 @@ class ExportResult:
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """One file to write: a set as a pickle, or one of its originals."""
+    """One file to write: its name, and what writes it. A content that is known goes by its SHA-256 where the
+    name is taken."""
 
-    path: Path
-    stored: StoredSet
-    archive_id: int | None = None
+    name: str
+    write: Callable[[_Sink], object]
+    sha256: str = ""
+    set_id: int | None = None
+    session_id: int | None = None
 
 
 def export(
@@ -78,28 +93,30 @@ def export(
     """Writes each file atomically, all of them from the same moment of the database. `on_file` is called
     with each file once it is there.
 
-    Raises AlreadyExistsError before anything is written, NotFoundError for an unknown set,
-    IncompleteSetError, ArchiveError, DiskFullError or FileAccessError.
+    Raises AlreadyExistsError before anything is written, NotFoundError for an unknown set or training,
+    IncompleteSetError, ArchiveError, CheckpointError, DiskFullError or FileAccessError.
     """
     progress = progress or Silent()
-    if options.set_ids is not None and not options.set_ids:
-        raise UsageError("no benchmark set was named", hint="give --set ID or --all")
+    if options.set_ids == () and options.sessions == ():
+        raise UsageError("no benchmark set was named", hint="give --set ID, --session NAME or --all")
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         wanted = set_ids(connection) if options.set_ids is None else list(dict.fromkeys(options.set_ids))
         stored = [describe_set(connection, set_id) for set_id in wanted]
+        trainings = _Trainings(connection, checkpoint_files(settings, connection), options.sessions)
         if options.format is ExportFormat.PICKLE:
-            plans, without = _pickles(options.to, stored), list[str]()
+            plans, without = [*_pickles(connection, stored), *trainings.pickles()], list[str]()
         else:
-            plans, without = _originals(connection, options.to, stored)
-        _check_free(plans, options.overwrite)
+            plans, without = _originals(connection, stored, trainings)
+        plans = _with_names(plans)
+        _check_free(options.to, plans, options.overwrite)
         if plans:
             make_folder(options.to)
         progress.start(len(plans), "file")
         try:
             files = []
             for plan in plans:
-                files.append(_write(connection, plan, options.overwrite))
-                progress.advance(1, plan.path.name)
+                files.append(_write(options.to / plan.name, plan, options.overwrite))
+                progress.advance(1, plan.name)
                 if on_file is not None:
                     on_file(files[-1])
         finally:
@@ -107,22 +124,27 @@ def export(
     return ExportResult(files, without)
 
 
-def _pickles(folder: Path, stored: Iterable[StoredSet]) -> list[_Plan]:
+def _pickles(connection: Connection, stored: Iterable[StoredSet]) -> Iterator[_Plan]:
     """A pickle a set, under the old system's name; a set that would take another's name gets its id."""
-    plans: dict[str, _Plan] = {}
+    names: set[str] = set()
     for one in stored:
         stem = "_".join(map(str, ("benchmark", *astuple(one.config), one.base_seed)))
-        name = f"{stem}.pkl" if f"{stem}.pkl" not in plans else f"{stem}.set{one.id}.pkl"
-        plans[name] = _Plan(folder / name, one)
-    return list(plans.values())
+        name = f"{stem}.pkl" if f"{stem}.pkl" not in names else f"{stem}.set{one.id}.pkl"
+        names.add(name)
+        yield _Plan(name, partial(_write_set, connection, one), set_id=one.id)
+
+
+def _write_set(connection: Connection, stored: StoredSet, out: _Sink) -> None:
+    exported = _ExportedSet(connection, stored)
+    write_pickle(out, exported.contents, exported.games(), exported.results())
 
 
 def _originals(
-    connection: Connection, folder: Path, stored: Iterable[StoredSet]
+    connection: Connection, stored: Iterable[StoredSet], trainings: _Trainings
 ) -> tuple[list[_Plan], list[str]]:
-    """Every distinct original of the sets, under its own name; where two would share one, the later gets
-    a piece of its hash. Also the paths of files whose original was not kept."""
-    plans: dict[str, _Plan] = {}
+    """Every distinct original of the sets and trainings, and the paths of files whose original was not
+    kept."""
+    plans: list[_Plan] = []
     planned: set[str] = set()
     without: dict[str, None] = {}
     for one in stored:
@@ -134,25 +156,42 @@ def _originals(
             if source.archive_id is None or source.sha256 in planned:
                 continue
             planned.add(source.sha256)
-            name = Path(source.path).name
-            if name in plans:
-                name = f"{source.sha256[:8]}.{name}"
-            plans[name] = _Plan(folder / name, one, source.archive_id)
+            write = partial(write_archive, connection, source.archive_id)
+            plans.append(_Plan(Path(source.path).name, write, source.sha256, set_id=one.id))
+    plans += trainings.originals(without)
     if not plans and without:
         raise NotFoundError(
             "no originals are stored: the files were migrated with --no-archive",
-            hint="export the sets as pickles instead: --format pickle",
+            hint="export them as pickles instead: --format pickle",
         )
-    return list(plans.values()), list(without)
+    return plans, list(without)
 
 
-def _check_free(plans: Iterable[_Plan], overwrite: bool) -> None:
-    there = [plan.path for plan in plans if plan.path.exists() or plan.path.is_symlink()]
+def _with_names(plans: Iterable[_Plan]) -> list[_Plan]:
+    """The plans, each with a name of its own: where two would share one, the later gets a piece of its hash
+    in front. The same content under the same name is written once."""
+    named: dict[str, _Plan] = {}
+    for plan in plans:
+        name, digits = plan.name, 8
+        while name in named and named[name].sha256 != plan.sha256:
+            name = f"{plan.sha256[:digits]}.{plan.name}"
+            digits += 8
+        named.setdefault(name, replace(plan, name=name))
+    return list(named.values())
+
+
+def _check_free(folder: Path, plans: Iterable[_Plan], overwrite: bool) -> None:
+    there = [folder / plan.name for plan in plans if os.path.lexists(folder / plan.name)]
     if there and not overwrite:
         what = f"{there[0]} exists" if len(there) == 1 else f"{there[0]} and {len(there) - 1} more exist"
         raise AlreadyExistsError(
             f"{what} already; nothing was written", hint="give --overwrite, or another --to"
         )
+
+
+class _Sink(Protocol):
+    def write(self, data: bytes, /) -> object:
+        """Takes the next bytes."""
 
 
 class _Hashing:
@@ -173,15 +212,79 @@ class _Hashing:
         return self._hash.hexdigest()
 
 
-def _write(connection: Connection, plan: _Plan, overwrite: bool) -> ExportedFile:
-    with atomic_file(plan.path, overwrite=overwrite) as file:
+def _write(path: Path, plan: _Plan, overwrite: bool) -> ExportedFile:
+    with atomic_file(path, overwrite=overwrite) as file:
         out = _Hashing(file)
-        if plan.archive_id is not None:
-            write_archive(connection, plan.archive_id, out)
-        else:
-            exported = _ExportedSet(connection, plan.stored)
-            write_pickle(out, exported.contents, exported.games(), exported.results())
-    return ExportedFile(plan.path, plan.stored.id, out.sha256, out.size)
+        plan.write(out)
+    return ExportedFile(path, plan.set_id, plan.session_id, out.sha256, out.size)
+
+
+class _Trainings:
+    """What checkpoint files have brought of some trainings, as files again: each pickle with its weights."""
+
+    def __init__(self, connection: Connection, files: CheckpointFiles, named: tuple[str, ...] | None) -> None:
+        self._connection = connection
+        self._files = files
+        found = all_experiments(connection)
+        if named is not None:
+            ids = {get_session(connection, name).id: name for name in named}
+            found = [each for each in found if each.id in ids]
+            if unknown := ids.keys() - {each.id for each in found}:
+                raise NotFoundError(
+                    f"no checkpoint file has brought the training {ids[min(unknown)]!a}",
+                    hint="its checkpoints are written by `sgdb checkpoints get`",
+                )
+        self._sessions = {each.name: each.id for each in found}
+        self._epochs = [each for each in epoch_files(connection) if each.experiment in self._sessions]
+
+    def pickles(self) -> Iterator[_Plan]:
+        """A pickle a checkpoint, under the old system's name."""
+        brought = {
+            (epoch.experiment, epoch.epoch): epoch for epoch in reversed(self._epochs) if epoch.brought
+        }
+        for epoch in sorted(brought.values()):
+            session_id = self._sessions[epoch.experiment]
+            checkpoint_id = find_epoch(self._connection, session_id, epoch.epoch)
+            if checkpoint_id is None:
+                raise IncompleteSetError(
+                    f"the checkpoint of {epoch.experiment!a} after epoch {epoch.epoch} is not there, which "
+                    f"{epoch.path} has brought",
+                    hint="migrating the file again brings it back",
+                )
+            write = partial(self._write_pickle, checkpoint_id)
+            name = checkpoint_name(epoch.experiment, epoch.epoch) or Path(epoch.path).name
+            yield _Plan(name, write, epoch.sha256, session_id=session_id)
+        yield from self._weights()
+
+    def originals(self, without: dict[str, None]) -> Iterator[_Plan]:
+        """Every distinct original; the paths of those that were not kept are added to `without`."""
+        kept = {epoch.sha256 for epoch in self._epochs if epoch.archive_id is not None}
+        planned: set[str] = set()
+        for epoch in self._epochs:
+            if epoch.sha256 not in kept:
+                without[epoch.path] = None
+            if epoch.archive_id is None or epoch.sha256 in planned:
+                continue
+            planned.add(epoch.sha256)
+            write = partial(write_archive, self._connection, epoch.archive_id)
+            session_id = self._sessions[epoch.experiment]
+            yield _Plan(Path(epoch.path).name, write, epoch.sha256, session_id=session_id)
+        yield from self._weights()
+
+    def _weights(self) -> Iterator[_Plan]:
+        own = {epoch.id: epoch for epoch in self._epochs}
+        for weights in weights_files(self._connection):
+            if weights.of in own:
+                session_id = self._sessions[own[weights.of].experiment]
+                write = partial(self._write_weights, weights.sha256)
+                yield _Plan(Path(weights.path).name, write, weights.sha256, session_id=session_id)
+
+    def _write_pickle(self, checkpoint_id: int, out: _Sink) -> None:
+        write_checkpoint(out, stored_content(self._connection, checkpoint_id))
+
+    def _write_weights(self, sha256: str, out: _Sink) -> None:
+        for piece in read_weights(self._connection, self._files, sha256):
+            out.write(piece)
 
 
 class _ExportedSet:

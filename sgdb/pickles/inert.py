@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
+
+from sgdb.pickles.times import Maker
 
 
 class ClassRef(NamedTuple):
@@ -101,7 +104,11 @@ def _brief(value: object, depth: int) -> str:
         return f"{{{_brief_items(value, depth)}}}"
     if type(value) is Instance:
         return f"a {value.cls.name}"
-    return "a class" if type(value) is ClassRef else "games or results"
+    if type(value) is datetime:
+        return value.isoformat()
+    if type(value) is bytes:
+        return f"{len(value)} bytes"
+    return "a class" if type(value) in (ClassRef, Maker) else "games or results"
 
 
 def _brief_items(value: list[Any] | tuple[Any, ...] | dict[str, Any], depth: int) -> str:

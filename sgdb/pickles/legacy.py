@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sgdb.errors import DamagedPickleError, LayoutError, ValueRefusedError
 from sgdb.pickles import attributes
-from sgdb.pickles.files import HashedStream, Source
+from sgdb.pickles.files import Copy, HashedStream, Source, tee
 from sgdb.pickles.inert import RowBatch, shown
 from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, ids_of, kind_of, split_tree
 from sgdb.pickles.layouts import listed as listed_names
@@ -78,16 +78,6 @@ class Parts:
             if part.rows:
                 yield part.key, part.rows
             part = next(self._rows, None)
-
-
-class Copy(Protocol):
-    """Takes the file's bytes while they are read for the first time."""
-
-    def restart(self) -> None:
-        """Forget what came so far: the file is being read from its beginning again."""
-
-    def write(self, data: bytes, /) -> object:
-        """The next bytes."""
 
 
 class _Repeats:
@@ -193,7 +183,7 @@ class LegacyFile:
             reader = StructureReader()
             try:
                 with source.open() as raw:
-                    stream = HashedStream(raw, _tee(copy, on_bytes))
+                    stream = HashedStream(raw, tee(copy, on_bytes))
                     kept = _Kept(stream)
                     protocol, tree = _parse(stream, remember, reader.add, kept.add)
             except SharedReferenceError:
@@ -342,7 +332,7 @@ class LegacyFile:
             yield from self._kept_batches(self._kept, on_bytes)
             return
         with self.source.open() as raw:
-            stream = HashedStream(raw, _tee(None, on_bytes))
+            stream = HashedStream(raw, tee(None, on_bytes))
             parser = PickleParser(stream, CLASSES, remember=self._remember)
             try:
                 for batch in parser.batches():
@@ -389,16 +379,6 @@ def _check_seeds(seeds: SeedStream, games: list[GameSnapshot], findings: Notes) 
     for game, expected in zip(games, follow, strict=True):
         if game.seed is not None and expected is not None and game.seed != expected:
             findings.add("seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}")
-
-
-def _tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callable[[bytes], object]:
-    def tee(data: bytes) -> None:
-        if copy is not None:
-            copy.write(data)
-        if on_bytes is not None:
-            on_bytes(len(data))
-
-    return tee
 
 
 def _parse(stream: HashedStream, remember: bool, *takers: Callable[[RowBatch], None]) -> tuple[int, Any]:

@@ -22,6 +22,9 @@ _KINDS = {
     "sets": "benchmark sets",
     "bots": "bots",
     "configs": "board configs",
+    "sessions": "trainings",
+    "checkpoints": "checkpoints",
+    "weights": "files of weights",
     "originals": "stored originals",
 }
 
