@@ -10,7 +10,7 @@ import typer
 
 from sgdb.cli.checkpoint_rows import COLUMNS, checkpoint_rows
 from sgdb.cli.options import FormatOption, path_of
-from sgdb.cli.output import Format, Output, harmless, near, size
+from sgdb.cli.output import Format, Output, cell, near, size
 from sgdb.cli.session import session
 
 if TYPE_CHECKING:
@@ -235,7 +235,7 @@ def _describe(found: CheckpointResult, output: Output) -> None:
     }
     for name, value in lines.items():
         if value is not None:
-            output.text(f"{name + ':':<12} {harmless(str(value))}")
+            output.text(f"{name + ':':<12} {cell(value, 'id')}")
 
 
 def _where(found: dict[str, Any] | None) -> str | None:
