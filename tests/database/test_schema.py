@@ -389,7 +389,7 @@ def door_held(engine: Engine, crowd: int) -> Iterator[None]:
     def waiting() -> int:
         query = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
-            " AND pid <> pg_backend_pid() AND query LIKE 'SELECT pg_try_advisory_xact_lock(%'"
+            " AND pid <> pg_backend_pid() AND query LIKE '%pg_try_advisory_xact_lock(%'"
         )
         with transaction(engine, read_only=True) as connection:
             return int(connection.execute(text(query)).scalar_one())
