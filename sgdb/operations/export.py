@@ -1,27 +1,27 @@
-"""`sgdb export`: benchmark sets back into files, as pickles of the old system or as the stored originals."""
+"""`sgdb export`: benchmark sets back into files: as pickles of the old system, as the stored originals, or as
+a folder of tables in an open format."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
 
 from sqlalchemy import Connection
 
 from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
-from sgdb.database.coverage import listed, stored_games, stored_results
 from sgdb.database.engine import transaction
-from sgdb.database.provenance import SourceRow, set_ids, sources
+from sgdb.database.merging import lacks, merged_contents
+from sgdb.database.provenance import set_ids, sources
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
-from sgdb.errors import AlreadyExistsError, IncompleteSetError, NotFoundError, UsageError
+from sgdb.errors import AlreadyExistsError, NotFoundError, UsageError
+from sgdb.interchange.writing import FolderWriter, HashedFile
 from sgdb.pickles.writer import write_pickle
 from sgdb.progress import Progress, Silent
-from sgdb.records import BotPerformance, Contents, ExportFormat, GameSnapshot, IdRuns
+from sgdb.records import BotPerformance, ExportFormat, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 
 _BATCH = 1000
@@ -39,10 +39,10 @@ class ExportOptions:
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """One file that was written."""
+    """One file that was written. `benchmark_set_id` is None where it belongs to no single set."""
 
     path: Path
-    benchmark_set_id: int
+    benchmark_set_id: int | None
     sha256: str
     size_bytes: int
 
@@ -76,10 +76,11 @@ def export(
     on_file: Callable[[ExportedFile], object] | None = None,
 ) -> ExportResult:
     """Writes each file atomically, all of them from the same moment of the database. `on_file` is called
-    with each file once it is there.
+    with each file once it is there; of a folder of tables the manifest comes last.
 
     Raises AlreadyExistsError before anything is written, NotFoundError for an unknown set,
-    IncompleteSetError, ArchiveError, DiskFullError or FileAccessError.
+    IncompleteSetError, ArchiveError, ValueRefusedError for what a format cannot hold, MissingPackageError,
+    DiskFullError or FileAccessError.
     """
     progress = progress or Silent()
     if options.set_ids is not None and not options.set_ids:
@@ -87,24 +88,46 @@ def export(
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         wanted = set_ids(connection) if options.set_ids is None else list(dict.fromkeys(options.set_ids))
         stored = [describe_set(connection, set_id) for set_id in wanted]
-        if options.format is ExportFormat.PICKLE:
-            plans, without = _pickles(options.to, stored), list[str]()
+        if options.format.is_folder:
+            without = list[str]()
+            total, written = _folder(connection, options, stored)
         else:
-            plans, without = _originals(connection, options.to, stored)
-        _check_free(plans, options.overwrite)
-        if plans:
-            make_folder(options.to)
-        progress.start(len(plans), "file")
+            if options.format is ExportFormat.PICKLE:
+                plans, without = _pickles(options.to, stored), list[str]()
+            else:
+                plans, without = _originals(connection, options.to, stored)
+            _check_free(plans, options.overwrite)
+            total, written = len(plans), _files(connection, options, plans)
+        progress.start(total, "file")
         try:
             files = []
-            for plan in plans:
-                files.append(_write(connection, plan, options.overwrite))
-                progress.advance(1, plan.path.name)
+            for file in written:
+                files.append(file)
+                progress.advance(1, file.path.name)
                 if on_file is not None:
-                    on_file(files[-1])
+                    on_file(file)
         finally:
             progress.finish()
     return ExportResult(files, without)
+
+
+def _folder(
+    connection: Connection, options: ExportOptions, stored: list[StoredSet]
+) -> tuple[int, Iterator[ExportedFile]]:
+    """How many files a folder of tables will have, and these, each when it is written. No sets, no folder."""
+    if not stored:
+        return 0, iter(())
+    writer = FolderWriter(connection, options.to, stored, options.format.value, overwrite=options.overwrite)
+    files = (ExportedFile(file.path, file.set_id, file.sha256, file.size_bytes) for file in writer.write())
+    return writer.file_count, files
+
+
+def _files(connection: Connection, options: ExportOptions, plans: list[_Plan]) -> Iterator[ExportedFile]:
+    """The files of these plans, each when it is written."""
+    if plans:
+        make_folder(options.to)
+    for plan in plans:
+        yield _write(connection, plan, options.overwrite)
 
 
 def _pickles(folder: Path, stored: Iterable[StoredSet]) -> list[_Plan]:
@@ -155,27 +178,9 @@ def _check_free(plans: Iterable[_Plan], overwrite: bool) -> None:
         )
 
 
-class _Hashing:
-    """Hashes and counts on the way to the file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes, /) -> int:
-        self._hash.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
 def _write(connection: Connection, plan: _Plan, overwrite: bool) -> ExportedFile:
     with atomic_file(plan.path, overwrite=overwrite) as file:
-        out = _Hashing(file)
+        out = HashedFile(file)
         if plan.archive_id is not None:
             write_archive(connection, plan.archive_id, out)
         else:
@@ -185,39 +190,12 @@ def _write(connection: Connection, plan: _Plan, overwrite: bool) -> ExportedFile
 
 
 class _ExportedSet:
-    """A set as one file: what its source files say, one after the other, then what came in otherwise."""
+    """A set as one file."""
 
     def __init__(self, connection: Connection, stored: StoredSet) -> None:
         self._connection = connection
         self._set_id = stored.id
-        found = sources(connection, set_id=stored.id)
-        self.contents = self._merge(stored, found)
-
-    def _merge(self, stored: StoredSet, found: list[SourceRow]) -> Contents:
-        extra: dict[str, Any] = {}
-        config_extra: dict[str, Any] = {}
-        games: list[IdRuns] = []
-        results: dict[str, list[IdRuns]] = {}
-        for source in found:
-            extra = {**source.contents.extra, **extra}
-            config_extra = {**source.contents.config_extra, **config_extra}
-            games.append(source.contents.games)
-            for key, runs in source.contents.results:
-                results.setdefault(key, []).append(runs)
-        # What no file explains came in otherwise; boards drawn for results are explained by these.
-        own = stored_games(self._connection, self._set_id).minus(listed(found)[0])
-        for bot, stored_runs in stored_results(self._connection, self._set_id).items():
-            results.setdefault(bot, []).append(stored_runs)
-        return Contents(
-            layout="C",
-            config=stored.config,
-            num_games=stored.num_games,
-            base_seed=stored.base_seed,
-            games=_one_after_the_other([*games, own]),
-            results=tuple((key, _one_after_the_other(runs)) for key, runs in results.items()),
-            extra=extra,
-            config_extra=config_extra,
-        )
+        self.contents = merged_contents(connection, stored)
 
     def games(self) -> Iterator[GameSnapshot]:
         """The games in the file's order."""
@@ -226,7 +204,7 @@ class _ExportedSet:
             for index in indexes:
                 row = stored.get(index)
                 if row is None:
-                    raise self._incomplete(f"game {index}")
+                    raise lacks(self._set_id, f"game {index}")
                 yield row.snapshot
 
     def results(self) -> Iterator[tuple[str, Iterator[BotPerformance]]]:
@@ -241,31 +219,8 @@ class _ExportedSet:
             for index in indexes:
                 row = stored.get(index)
                 if row is None:
-                    raise self._incomplete(f"the result of {key!a} on game {index}")
+                    raise lacks(self._set_id, f"the result of {key!a} on game {index}")
                 yield row.performance(key)
-
-    def _incomplete(self, what: str) -> IncompleteSetError:
-        return IncompleteSetError(
-            f"set {self._set_id} lacks {what}, which its source files have",
-            hint="see `sgdb verify`; migrating the file again brings back what is missing",
-        )
-
-
-def _one_after_the_other(sequences: list[IdRuns]) -> IdRuns:
-    """The first sequence as it is, then of each other what has not come yet, in its order."""
-    merged = IdRuns(sequences[0].pairs())
-    for runs in sequences[1:]:
-        fresh = runs.minus(merged)
-        if runs == runs.distinct():
-            for start, stop in fresh.pairs():
-                merged.extend(start, stop)
-        else:
-            pending = set(fresh)
-            for number in runs:
-                if number in pending:
-                    pending.remove(number)
-                    merged.append(number)
-    return merged
 
 
 def _batches(runs: IdRuns) -> Iterator[list[int]]:

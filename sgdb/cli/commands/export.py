@@ -37,7 +37,9 @@ def export(
         ExportFormat,
         typer.Option(
             help="pickle: what the old benchmark system loads, equal to what was migrated. "
-            "original: the migrated files themselves, to the byte."
+            "original: the migrated files themselves, to the byte. "
+            "jsonl, csv, parquet: one folder of tables, which `sgdb import` takes back; "
+            "parquet needs sgdb[parquet]."
         ),
     ] = ExportFormat.PICKLE,
     overwrite: Annotated[
