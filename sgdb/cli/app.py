@@ -16,6 +16,7 @@ from sgdb.cli.commands.benchmark import benchmark
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.history import history
+from sgdb.cli.commands.import_ import import_
 from sgdb.cli.commands.init import init
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
@@ -52,6 +53,7 @@ query.command()(leaderboard)
 query.command()(history)
 app.add_typer(query, name="query")
 app.command()(export)
+app.command("import")(import_)
 app.command()(sync)
 app.add_typer(backup, name="backup")
 app.add_typer(benchmark, name="benchmark")

@@ -28,7 +28,8 @@ _NEWEST_FILE = cast(SourceFile.contents["newest_file"].astext, BigInteger)
 
 
 class SourceRow(NamedTuple):
-    """One file that was taken, as recorded."""
+    """One file that was taken, as recorded. `kind` is that of the run: of an import the file is a folder's
+    manifest."""
 
     id: int
     path: str
@@ -36,6 +37,7 @@ class SourceRow(NamedTuple):
     benchmark_set_id: int
     archive_id: int | None
     contents: Contents
+    kind: str
 
 
 class RecordedFile(NamedTuple):
@@ -199,7 +201,9 @@ def sources(
             SourceFile.benchmark_set_id,
             SourceFile.archive_id,
             SourceFile.contents,
+            Run.kind,
         )
+        .join(Run, Run.id == SourceFile.run_id)
         .where(SourceFile.status.in_(TAKEN), SourceFile.benchmark_set_id.is_not(None))
         .order_by(SourceFile.id)
     )
@@ -215,16 +219,18 @@ def sources(
             row.benchmark_set_id,
             row.archive_id,
             Contents.from_json(row.contents),
+            row.kind,
         )
         for row in connection.execute(query)
     ]
 
 
-def recorded_files(connection: Connection) -> list[RecordedFile]:
-    """The files that were taken, oldest first, without what they hold."""
+def recorded_files(connection: Connection, kind: str) -> list[RecordedFile]:
+    """The files that runs of this kind have taken, oldest first, without what they hold."""
     query = (
         select(SourceFile.path, SourceFile.sha256, SourceFile.size_bytes)
-        .where(SourceFile.status.in_(TAKEN))
+        .join(Run, Run.id == SourceFile.run_id)
+        .where(SourceFile.status.in_(TAKEN), Run.kind == kind)
         .order_by(SourceFile.id)
     )
     return [RecordedFile._make(row) for row in connection.execute(query)]

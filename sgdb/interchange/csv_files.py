@@ -57,7 +57,7 @@ def read(file: BinaryIO, table: Table) -> Iterator[list[Row]]:
         text.detach()
 
 
-def _rows(text: io.TextIOWrapper, table: Table) -> Iterator[Row]:
+def _rows(text: io.TextIOWrapper, table: Table) -> Iterator[tuple[Row, int]]:
     reader = csv.reader(_lines(text), strict=True)
     number = 0
     try:
@@ -71,7 +71,8 @@ def _rows(text: io.TextIOWrapper, table: Table) -> Iterator[Row]:
                 raise ValueRefusedError(
                     f"row {number}: {len(cells)} cells where the header has {len(header)}"
                 )
-            yield tuple([_cell(cells[at], column, read, number) for at, column, read in places])
+            row = tuple([_cell(cells[at], column, read, number) for at, column, read in places])
+            yield row, sum(map(len, cells))
     except csv.Error as error:
         raise ValueRefusedError(f"row {number + 1}: {error}") from None
 

@@ -37,7 +37,7 @@ def read(file: BinaryIO, table: Table) -> Iterator[list[Row]]:
         first += len(batch)
 
 
-def _rows(file: BinaryIO, table: Table) -> Iterator[Row]:
+def _rows(file: BinaryIO, table: Table) -> Iterator[tuple[Row, int]]:
     names = table.names
     number = 0
     while line := file.readline(MAX_LINE):
@@ -52,7 +52,7 @@ def _rows(file: BinaryIO, table: Table) -> Iterator[Row]:
                 require_columns(table, list(found))
         except ValueRefusedError as error:
             raise ValueRefusedError(f"row {number}: {error.message}") from None
-        yield tuple([found[name] for name in names])
+        yield tuple([found[name] for name in names]), len(line)
 
 
 def _object(line: bytes) -> dict[str, Any]:

@@ -12,12 +12,12 @@ from typing import Any, BinaryIO
 
 from sgdb.errors import MissingPackageError, ValueRefusedError
 from sgdb.interchange.strict_json import compact, loads
-from sgdb.interchange.tables import Kind, Row, Table, checked, require_columns
+from sgdb.interchange.tables import BATCH_ROWS, BATCH_TEXT, Kind, Row, Table, checked, require_columns
 
-_BATCH = 1000  # rows
 _GROUP_ROWS = 50_000  # of a row group, which is made in memory
 _GROUP_TEXT = 1 << 24  # characters of boards, moves and metadata in it
-_MAX_GROUP = 1 << 30  # bytes of a row group that is read, uncompressed
+_MAX_GROUP = 1 << 29  # bytes of a row group that is read, uncompressed
+_MAX_VALUES = 1 << 27  # of one column in it, each cell of a board counted
 _MAX_THRIFT = 1 << 26  # bytes or items of one piece of a file's description
 
 
@@ -94,10 +94,8 @@ def read(file: BinaryIO, table: Table) -> Iterator[list[Row]]:
             file, thrift_string_size_limit=_MAX_THRIFT, thrift_container_size_limit=_MAX_THRIFT
         ) as source:
             require_columns(table, source.schema_arrow.names)
-            for at in range(source.num_row_groups):
-                if source.metadata.row_group(at).total_byte_size > _MAX_GROUP:
-                    raise ValueRefusedError(f"row group {at} holds more than {_MAX_GROUP} bytes")
-            for batch in source.iter_batches(_BATCH, columns=list(table.names), use_threads=False):
+            size = _batch_size(source.metadata)
+            for batch in source.iter_batches(size, columns=list(table.names), use_threads=False):
                 columns = [
                     _values(batch.column(column.name).to_pylist(), column.kind, column.name, first)
                     for column in table.columns
@@ -106,6 +104,18 @@ def read(file: BinaryIO, table: Table) -> Iterator[list[Row]]:
                 first += batch.num_rows
     except (pa.ArrowException, OSError) as error:
         raise ValueRefusedError(f"no sound Parquet: {str(error).splitlines()[0]:.200}") from None
+
+
+def _batch_size(metadata: Any) -> int:
+    """How many rows to take at a time. Raises ValueRefusedError for groups of rows that are too large."""
+    most = 1
+    for at in range(metadata.num_row_groups):
+        group = metadata.row_group(at)
+        values = max((group.column(number).num_values for number in range(group.num_columns)), default=0)
+        if group.total_byte_size > _MAX_GROUP or values > _MAX_VALUES:
+            raise ValueRefusedError(f"row group {at} is too large to be read: write smaller ones")
+        most = max(most, group.total_byte_size // max(group.num_rows, 1), values // max(group.num_rows, 1))
+    return max(1, min(BATCH_ROWS, BATCH_TEXT // most))
 
 
 def _values(values: list[Any], kind: Kind, name: str, first: int) -> list[Any]:

@@ -17,6 +17,8 @@ from sgdb.pickles.attributes import storable_text
 from sgdb.pickles.inert import shown
 
 INT64 = 2**63 - 1
+BATCH_ROWS = 1000
+BATCH_TEXT = 1 << 21  # characters of all rows that are read at a time
 Row = tuple[Any, ...]
 
 
@@ -177,13 +179,15 @@ _TESTS: dict[Kind, Any] = {
 }
 
 
-def batches(rows: Iterator[Row], size: int = 1000) -> Iterator[list[Row]]:
-    """The rows in lists of `size` and a shorter one at the end."""
+def batches(rows: Iterator[tuple[Row, int]]) -> Iterator[list[Row]]:
+    """The rows, each given with the length of its text, in lists that stay small."""
     batch: list[Row] = []
-    for row in rows:
+    have = 0
+    for row, length in rows:
         batch.append(row)
-        if len(batch) == size:
+        have += length
+        if len(batch) == BATCH_ROWS or have >= BATCH_TEXT:
             yield batch
-            batch = []
+            batch, have = [], 0
     if batch:
         yield batch

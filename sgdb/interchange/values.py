@@ -33,19 +33,20 @@ def require_attributes(found: Any, where: str) -> None:
 
 def require_game_metadata(found: Any, where: str) -> None:
     """Raises ValueRefusedError unless a game may bear this metadata."""
-    _require_metadata(found, where)
+    require_metadata(found, where)
     if "board_type" in found and found["board_type"] not in _BOARD_TYPES:
         raise ValueRefusedError(f"{where}, board_type: {shown(found['board_type'])} is not known")
 
 
 def require_result_metadata(found: Any, where: str) -> None:
     """Raises ValueRefusedError unless a result may bear this metadata."""
-    _require_metadata(found, where)
+    require_metadata(found, where)
     if "bot_name" in found and type(found["bot_name"]) is not str:
         raise ValueRefusedError(f"{where}, bot_name: {shown(found['bot_name'])} is not a text")
 
 
-def _require_metadata(found: Any, where: str) -> None:
+def require_metadata(found: Any, where: str) -> None:
+    """Raises ValueRefusedError unless this is an object, and its attributes can be written again."""
     if type(found) is not dict:
         raise ValueRefusedError(f"{where}: {shown(found)} is not an object")
     if "attributes" in found:

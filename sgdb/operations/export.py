@@ -16,6 +16,7 @@ from sgdb.database.archives import write_archive
 from sgdb.database.engine import transaction
 from sgdb.database.merging import lacks, merged_contents
 from sgdb.database.provenance import set_ids, sources
+from sgdb.database.runs import IMPORT
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
 from sgdb.errors import AlreadyExistsError, NotFoundError, UsageError
 from sgdb.interchange.writing import FolderWriter, HashedFile
@@ -152,6 +153,8 @@ def _originals(
         found = sources(connection, set_id=one.id)
         kept = {source.sha256 for source in found if source.archive_id is not None}
         for source in found:
+            if source.kind == IMPORT:  # a manifest is no original
+                continue
             if source.sha256 not in kept:
                 without[source.path] = None
             if source.archive_id is None or source.sha256 in planned:
@@ -161,9 +164,9 @@ def _originals(
             if name in plans:
                 name = f"{source.sha256[:8]}.{name}"
             plans[name] = _Plan(folder / name, one, source.archive_id)
-    if not plans and without:
+    if not plans and stored:
         raise NotFoundError(
-            "no originals are stored: the files were migrated with --no-archive",
+            "no originals are stored: the files were migrated with --no-archive, or the sets came otherwise",
             hint="export the sets as pickles instead: --format pickle",
         )
     return list(plans.values()), list(without)
