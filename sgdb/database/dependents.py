@@ -63,10 +63,9 @@ def _is_others(source: Any, run_id: int) -> ColumnElement[bool]:
 def is_brought_history(run_id: int) -> ColumnElement[bool]:
     """Whether moves came with the run. Their rows do not say who brought them; the run's files list them by
     bot, as runs of games."""
-    brought = func.jsonb_array_elements(SourceFile.counts["histories"]["brought"]).table_valued(
-        column("value", JSONB)
-    )
-    games = func.jsonb_array_elements(brought.c.value[1]).table_valued(column("value", JSONB)).alias("games")
+    value = column("value", JSONB)
+    brought = func.jsonb_array_elements(SourceFile.counts["histories"]["brought"]).table_valued(value)
+    games = func.jsonb_array_elements(brought.c.value[1]).table_valued(value).alias("game_runs")
 
     def number(at: int) -> Any:
         return cast(games.c.value[at].astext, BigInteger)
