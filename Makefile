@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 COUNT ?= 1000000
 
-.PHONY: help demo test slow survive fuzz lint format types contracts coverage docs docs-check clean
+.PHONY: help demo test slow survive fuzz bench bench-large lint format types contracts coverage docs docs-check clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -36,6 +36,12 @@ survive: $(VENV)/.developed  ## kill commands and servers hundreds of times (SGD
 fuzz: $(VENV)/.developed     ## read a million mutated files (COUNT=...); ARGS="--seed N" for the same ones again
 	$(BIN)/python -m tests.hostile.fuzz --count $(COUNT) $(ARGS)
 
+bench: $(VENV)/.installed    ## measure against the fastest by hand, a few minutes; ARGS="NAME..." for some of it
+	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-large: $(VENV)/.installed ## the same with a million games: half an hour, 10 GB of disk
+	$(BIN)/python -m benchmarks --large $(ARGS)
+
 lint: $(VENV)/.developed     ## style and common mistakes
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -60,4 +66,4 @@ docs-check: $(VENV)/.developed ## fail when a generated page or an example is st
 	$(BIN)/python docs/generate.py --check
 
 clean:           ## remove what the targets made
-	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache dist
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache benchmarks/results dist

@@ -1,4 +1,4 @@
-"""How fast the built-in bots play: `python benchmarks/play.py`.
+"""How fast the built-in bots play: `python -m benchmarks.play`.
 
 Every line is measured here and now: games a second on one core, side by side with the plain form of the rules
 (`sgdb.game.rules` and the bots' `select_action`), on the same boards, with equal outcomes. Both take turns on
@@ -13,19 +13,18 @@ like it is made and unpickled here between the runs, and the old figures are sca
 from __future__ import annotations
 
 import pickle
-import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
+from benchmarks.legacy_files import write_legacy
 from sgdb.game.boards import draw_board, game_seeds
 from sgdb.game.bots import BUILT_IN, Bot
 from sgdb.game.play import play
 from sgdb.records import GameConfig
-from tests.legacy import benchmark, dump, importable
 
 SECONDS_OF_THE_OLD_MACHINE = 0.1
 OLD_GAMES_PER_SECOND = {
@@ -49,13 +48,9 @@ class Plain:
 
 def yardstick() -> Callable[[], object]:
     """Unpickles a file like the one that the old figures came with."""
-    raw = dump(benchmark("C", (5, 7, 3), 10_000, 42, ("LargestGroupBot", "GreedySinglesBot")))
-
-    def unpickle() -> object:
-        with importable():
-            return pickle.loads(raw)
-
-    return unpickle
+    with tempfile.TemporaryDirectory() as folder:
+        raw = write_legacy(Path(folder) / "made.pkl", GameConfig(5, 7, 3), 10_000).read_bytes()
+    return lambda: pickle.loads(raw)
 
 
 def measure(
@@ -67,8 +62,8 @@ def measure(
     unpickling = float("inf")
     for _ in range(ROUNDS):
         for at, board in enumerate(boards):
-            fast_seconds, outcome = timed(lambda board=board: play(board, bot))
-            plain_seconds, expected = timed(lambda board=board: play(board, plain))
+            fast_seconds, outcome = timed(partial(play, board, bot))
+            plain_seconds, expected = timed(partial(play, board, plain))
             if outcome != expected:
                 raise SystemExit(f"{bot.name} plays differently on bits: {board}")
             best[0][at] = min(best[0][at], fast_seconds)

@@ -28,6 +28,7 @@ from sgdb.settings import separate_environment
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+from benchmarks import report  # noqa: E402 - they stand beside this folder
 from tests.preloaded import start  # noqa: E402 - commands are run as the tests run them
 
 REFERENCE = ROOT / "docs" / "reference"
@@ -155,6 +156,7 @@ def pages() -> dict[Path, str]:
         if "```console" in text:
             with sandbox() as run:
                 found[path] = with_output(text, run)
+    found[report.PAGE] = report.page(report.PAGE.read_text(encoding="utf-8"))
     return found
 
 

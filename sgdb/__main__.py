@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 
@@ -19,6 +20,7 @@ def _open_standard_streams() -> None:
 def main() -> int:
     """Runs the command line; returns the exit code."""
     _open_standard_streams()
+    gc.set_threshold(50_000, 20, 20)  # modules are loaded without searching them for cycles again and again
     if sys.argv[1:] == ["--version"]:  # answered without loading the command line
         from sgdb import __version__
 
@@ -33,6 +35,8 @@ def main() -> int:
         return run(sys.argv[1:])
     except KeyboardInterrupt:  # before the command line stands, or while it is closing
         return 130
+    finally:
+        gc.freeze()  # or the interpreter would search all that was loaded for cycles before it ends
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ through here and a named tuple is made several times faster.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -69,6 +69,11 @@ class BenchmarkData:
     config: GameConfig
     num_games: int
     base_seed: int
+
+
+def is_run(numbers: Sequence[int]) -> bool:
+    """Whether these numbers, at least one, go up by one from each to the next."""
+    return list(numbers) == list(range(numbers[0], numbers[0] + len(numbers)))
 
 
 class IdRuns:

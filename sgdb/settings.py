@@ -95,6 +95,9 @@ class Settings(BaseSettings):
     validate_share: float = Field(
         default=1.0, ge=0, le=1, description="share of the rows that a dual storage compares, from 0 to 1"
     )
+    cache_size: int = Field(
+        default=256, ge=0, description="megabytes of whole sets that a program keeps in memory, 0 for none"
+    )
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 

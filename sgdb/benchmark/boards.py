@@ -12,6 +12,7 @@ from sgdb.records import BenchmarkData, GameConfig, GameSnapshot
 from sgdb.storage.base import BenchmarkStorage
 
 _WINDOW = 1000  # games
+_WINDOW_CELLS = 2_000_000  # of these games together
 _PICKLE_WINDOW = 20_000  # a pickle is read whole for each
 
 
@@ -30,7 +31,10 @@ class Boards:
         """The games with these ids, sorted, up to LAST_GAME. Those that the set lacks are drawn; with `add`
         they are added to it before they come. Raises LayoutError where the set's own boards do not follow
         from its base seed, so that nobody knows the others; UsageError for boards that cannot be drawn."""
-        window = _PICKLE_WINDOW if self._storage.kind == "pickle" else _WINDOW
+        cells = self._config.num_rows * self._config.num_cols
+        window = (
+            _PICKLE_WINDOW if self._storage.kind == "pickle" else max(1, min(_WINDOW, _WINDOW_CELLS // cells))
+        )
         remaining = iter(ids)
         while wanted := list(islice(remaining, window)):
             yield from self._window(wanted, add=add)

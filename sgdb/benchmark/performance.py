@@ -1,4 +1,4 @@
-"""How bots did on a set, from its rows: the same numbers as `sgdb.database.queries.bot_performance`."""
+"""How bots did on a set, from its rows: the same numbers as `sgdb.database.performance`."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from typing import IO, Protocol
 
@@ -21,32 +22,51 @@ from sgdb.database.models import Archive, ArchiveChunk
 from sgdb.errors import ArchiveError, DiskFullError
 
 _CHUNK = 1 << 20  # bytes of compressed data in a row, and of plain data at a time
-_IN_MEMORY = 1 << 23  # compressed bytes kept in memory before a temporary file is used
+_IN_MEMORY = 1 << 20  # compressed bytes kept in memory before a temporary file is used
 _LEVEL = 4  # half a file's size more is saved by 9, at eight times the time
 
 
 class Spool:
-    """Compresses bytes as they come, beside the reading of a file and before any transaction."""
+    """Compresses bytes as they come, beside the reading of a file and before any transaction.
+
+    In a thread, since zlib lets others go on meanwhile. At most one piece waits for it, so memory stays flat.
+    """
 
     def __init__(self) -> None:
         self._file: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sgdb-compress")
+        self._pending: Future[None] | None = None
+        self._begin()
+
+    def _begin(self) -> None:
         self._compressor = zlib.compressobj(_LEVEL)
         self._is_finished = False
 
     def restart(self) -> None:
         """Forgets everything."""
+        self._wait()
         self._file.seek(0)
         self._file.truncate()
-        self._compressor = zlib.compressobj(_LEVEL)
-        self._is_finished = False
+        self._begin()
 
     def write(self, data: bytes, /) -> None:
-        """The next bytes. Raises DiskFullError when the temporary folder is full."""
+        """The next bytes. Raises DiskFullError, at the next call at the latest, when the temporary folder is
+        full."""
+        self._wait()
+        self._pending = self._thread.submit(self._compress, data)
+
+    def _compress(self, data: bytes) -> None:
         with _disk_errors():
             self._file.write(self._compressor.compress(data))
 
+    def _wait(self) -> None:
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+
     def finish(self) -> IO[bytes]:
         """The compressed bytes, from the beginning, as often as they are asked for; nothing can follow."""
+        self._wait()
         with _disk_errors():
             if not self._is_finished:
                 self._file.write(self._compressor.flush())
@@ -56,6 +76,7 @@ class Spool:
 
     def close(self) -> None:
         """Gives memory or the temporary file back."""
+        self._thread.shutdown()
         with suppress(OSError):  # a full disk has been told of by then, or nobody wants the bytes any more
             self._file.close()
 

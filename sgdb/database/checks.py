@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Text, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
+from sgdb.database.kept_totals import REPAIR, absent_triggers
 from sgdb.database.models import (
     Archive,
     BenchmarkSet,
@@ -21,7 +22,7 @@ from sgdb.database.models import (
     SourceFile,
 )
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
-from sgdb.database.totals import REPAIR, absent_triggers, wrong_totals
+from sgdb.database.totals import wrong_totals
 from sgdb.records import IdRuns
 
 _SHOWN = 5

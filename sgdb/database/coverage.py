@@ -1,14 +1,15 @@
 """Which games of a set are there, and which its files explain: ids as runs, never the rows.
 
-The runs are found on the server: n consecutive ids minus their ranks 1 to n are n times the same number.
+The runs are found on the server. Usually there is one: as many ids as from the first to the last. Otherwise
+they are ranked: n consecutive ids minus their ranks 1 to n are n times the same number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Connection, cast, func, select
+from sqlalchemy import BigInteger, ColumnElement, Connection, SQLColumnExpression, cast, func, select
 
 from sgdb.database.models import Bot, Game, GameResult
 from sgdb.database.provenance import SourceRow, find_saved_source
@@ -80,11 +81,39 @@ def brought_results(connection: Connection, set_id: int, source_id: int) -> dict
 
 
 def _result_runs(connection: Connection, wanted: ColumnElement[bool]) -> dict[str, IdRuns]:
+    counted = (
+        select(GameResult.bot_id, func.count().label("count"), *_bounds(Game.game_index))
+        .join(Game, Game.id == GameResult.game_id)
+        .where(wanted)
+        .group_by(GameResult.bot_id)
+        .subquery()
+    )
+    query = (
+        select(Bot.name, Bot.id, counted.c.count, counted.c.start, counted.c.stop)
+        .join(counted, counted.c.bot_id == Bot.id)
+        .order_by(Bot.name)
+    )
+    found: dict[str, IdRuns] = {}
+    gappy = []
+    for name, bot_id, count, start, stop in connection.execute(query):
+        is_whole = count == stop - start
+        found[name] = IdRuns([(start, stop)] if is_whole else [])
+        if not is_whole:
+            gappy.append(bot_id)
+    if gappy:
+        for name, start, stop in _ranked_results(connection, wanted, gappy):
+            found[name].extend(start, stop)
+    return found
+
+
+def _ranked_results(
+    connection: Connection, wanted: ColumnElement[bool], bot_ids: list[int]
+) -> Iterator[tuple[str, int, int]]:
     rank = func.row_number().over(partition_by=GameResult.bot_id, order_by=Game.game_index)
     ranked = (
         select(GameResult.bot_id, Game.game_index, (Game.game_index - rank).label("run"))
         .join(Game, Game.id == GameResult.game_id)
-        .where(wanted)
+        .where(wanted, GameResult.bot_id.in_(bot_ids))
         .subquery()
     )
     query = (
@@ -93,13 +122,14 @@ def _result_runs(connection: Connection, wanted: ColumnElement[bool]) -> dict[st
         .group_by(Bot.name, ranked.c.run)
         .order_by(Bot.name, func.min(ranked.c.game_index))
     )
-    found: dict[str, IdRuns] = {}
-    for name, start, stop in connection.execute(query):
-        found.setdefault(name, IdRuns()).extend(start, stop)
-    return found
+    return ((name, start, stop) for name, start, stop in connection.execute(query))
 
 
 def _game_runs(connection: Connection, wanted: ColumnElement[bool]) -> IdRuns:
+    first, last = func.min(Game.game_index), cast(func.max(Game.game_index), BigInteger)
+    count, start, stop = connection.execute(select(func.count(), first, last + 1).where(wanted)).one()
+    if not count or count == stop - start:
+        return IdRuns([(start, stop)] if count else [])
     rank = func.row_number().over(order_by=Game.game_index)
     ranked = select(Game.game_index, (Game.game_index - rank).label("run")).where(wanted).subquery()
     query = (
@@ -108,6 +138,6 @@ def _game_runs(connection: Connection, wanted: ColumnElement[bool]) -> IdRuns:
     return IdRuns([(start, stop) for start, stop in connection.execute(query)])
 
 
-def _bounds(column: ColumnElement[Any]) -> tuple[ColumnElement[int], ColumnElement[int]]:
+def _bounds(column: SQLColumnExpression[Any]) -> tuple[ColumnElement[int], ColumnElement[int]]:
     """First number of a run, and the one after its last."""
-    return func.min(column), cast(func.max(column), BigInteger) + 1
+    return func.min(column).label("start"), (cast(func.max(column), BigInteger) + 1).label("stop")

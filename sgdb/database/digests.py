@@ -30,6 +30,8 @@ _TEXT_FORM = {
     "bytea_output": "hex",
     "extra_float_digits": "1",
 }
+# The same number by a detour: the cast came with PostgreSQL 18, and saves a quarter of all the time.
+PIECE_BEFORE_18 = "('x' || encode(substr(h, {}, 8), 'hex'))::bit(64)::bigint"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,9 @@ def digest_table(connection: Connection, address: str, columns: Sequence[str]) -
     settings = ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _TEXT_FORM.items())
     connection.execute(text(f"SELECT {settings}"))
     row = ", ".join(quoted(column) for column in sorted(columns))
-    pieces = ", ".join(f"sum(('x' || encode(substr(h, {at}, 8), 'hex'))::bit(64)::bigint)" for at in (1, 9))
+    is_cast_there = (connection.dialect.server_version_info or (0,)) >= (18,)
+    piece = "substr(h, {}, 8)::bigint" if is_cast_there else PIECE_BEFORE_18
+    pieces = ", ".join(f"sum({piece.format(at)})" for at in (1, 9))
     # OFFSET 0 keeps the planner from computing the hash once for each piece.
     query = (
         f"SELECT count(*), {pieces} FROM"  # noqa: S608 - quoted names

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Text, cast, select
 
 from sgdb.database.bulk import copy_lines
 from sgdb.database.compare import Difference, conflict
-from sgdb.database.ids import IdSource, SequenceIds
+from sgdb.database.ids import GameKeys, IdSource, SequenceIds
 from sgdb.database.models import Bot, Game, GameHistory
 from sgdb.database.reading import streamed, within
 from sgdb.database.sets import fetch_keys, fetch_results, find_bots
@@ -63,7 +63,7 @@ def add_histories(
         if conflicts:
             raise conflict(conflicts, "database", "given")
         new = [index for index in batch if index not in there]
-        keys = fetch_keys(connection, set_id, new) if new else {}
+        keys = fetch_keys(connection, set_id, new) if new else GameKeys()
         ids = (keys_from or SequenceIds()).take(connection, "game_histories", len(new))
         lines = [
             f"{row_id}\t{keys[i]}\t{bot_id}\t{moves_json(histories[i])}\n"

@@ -12,9 +12,18 @@ from itertools import islice
 
 from sqlalchemy import Connection
 
-from sgdb.database.bulk import copy_lines, json_cell
+from sgdb.database.bulk import copy_lines
 from sgdb.database.compare import Difference, compare_game, compare_result, conflict
 from sgdb.database.ids import GameKeys, IdSource
+from sgdb.database.lines import GAME_COLUMNS, RESULT_COLUMNS, game_lines, result_lines
+from sgdb.database.presence import (
+    Presence,
+    games_there,
+    gathered,
+    gathered_by_key,
+    most_games,
+    results_there,
+)
 from sgdb.database.sets import (
     extend_set,
     fetch_games,
@@ -25,16 +34,8 @@ from sgdb.database.sets import (
     make_bots,
     make_set,
     remove_results,
-    stored_metadata,
 )
-from sgdb.records import BotPerformance, Contents, GameSnapshot
-
-_ROWS_A_LINE = 25  # a row may be large, and a line is made in one piece
-_GAME_COLUMNS = ("id", "benchmark_set_id", "game_index", "board_state", "seed", "metadata", "source_file_id")
-_RESULT_COLUMNS = (
-    "id", "game_id", "bot_id", "tiles_cleared", "singles_remaining", "moves_made", "completed", "metadata",
-    "source_file_id",
-)  # fmt: skip
+from sgdb.records import BotPerformance, Contents, GameSnapshot, is_run
 
 
 @dataclass
@@ -124,47 +125,50 @@ class Intake:
         if self.is_new and total:
             self._copy_games(batches, total, tally)
             return
-        for batch in batches:
-            stored = fetch_games(self._connection, self.set_id, [game.game_id for game in batch])
-            missing, conflicts = [], list[Difference]()
-            for game in batch:
-                there = stored.get(game.game_id)
-                if there is None:
-                    missing.append(game)
-                    continue
-                conflicts += compare_game(game, there)
-                tally.identical += 1
-            if conflicts:
-                raise conflict(conflicts, "database", self._called)
+        for games in gathered(batches, most_games(self._contents.config)):
+            missing = self._missing_games(games, tally)
             if missing:
                 self._copy_games([missing], len(missing), tally)
+
+    def _missing_games(self, games: list[GameSnapshot], tally: Tally) -> list[GameSnapshot]:
+        """Those of these games that the set lacks; the others are counted as identical."""
+        presence = games_there(self._connection, self.set_id, games)
+        if presence is Presence.NOTHING:
+            return games
+        if presence is Presence.THE_SAME:
+            tally.identical += len(games)
+            return []
+        stored = fetch_games(self._connection, self.set_id, [game.game_id for game in games])
+        missing, conflicts = [], list[Difference]()
+        for game in games:
+            there = stored.get(game.game_id)
+            if there is None:
+                missing.append(game)
+                continue
+            conflicts += compare_game(game, there)
+            tally.identical += 1
+        if conflicts:
+            raise conflict(conflicts, "database", self._called)
+        return missing
 
     def _copy_games(self, batches: Iterable[list[GameSnapshot]], total: int, tally: Tally) -> None:
         # Keys and source are asked for before COPY begins: nothing else can be asked while it runs.
         ids, source = self._ids.take(self._connection, "games", total), self.source
-        lines = self._game_lines(batches, ids, source, tally)
-        copy_lines(self._connection, "games", _GAME_COLUMNS, lines)
 
-    def _game_lines(
-        self, batches: Iterable[list[GameSnapshot]], ids: Iterator[int], source: int, tally: Tally
-    ) -> Iterator[str]:
-        set_id = self.set_id
-        for batch in batches:
-            keys = list(islice(ids, len(batch)))
-            self._remember(batch, keys)
-            tally.inserted += len(batch)
-            for at in range(0, len(batch), _ROWS_A_LINE):
-                yield "".join(
-                    [
-                        f"{key}\t{set_id}\t{index}\t{board}\t{_null(seed)}\t{json_cell(metadata)}\t{source}\n"
-                        for key, (index, board, seed, metadata) in zip(
-                            keys[at : at + _ROWS_A_LINE], batch[at : at + _ROWS_A_LINE], strict=True
-                        )
-                    ]
-                )
+        def lines() -> Iterator[str]:
+            for batch in batches:
+                keys = list(islice(ids, len(batch)))
+                self._remember(batch, keys)
+                tally.inserted += len(batch)
+                yield from game_lines(batch, keys, self.set_id, source)
+
+        copy_lines(self._connection, "games", GAME_COLUMNS, lines())
 
     def _remember(self, batch: list[GameSnapshot], keys: list[int]) -> None:
         """Notes the new games' keys, which their results need."""
+        if is_run([game.game_id for game in batch]):
+            self._keys.add_run(batch[0].game_id, keys)
+            return
         start = 0
         for at in range(1, len(batch) + 1):
             if at == len(batch) or batch[at].game_id != batch[at - 1].game_id + 1:
@@ -176,60 +180,51 @@ class Intake:
         if self.is_new and total:
             self._copy_results(batches, total, self._keys)
             return
-        for key, batch in batches:
-            bot_id = self._bots[key]
-            stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in batch])
-            missing, differing, conflicts = [], [], list[Difference]()
-            for row in batch:
-                there = stored.get(row.game_id)
-                if there is None:
-                    missing.append(row)
-                elif found := compare_result(key, row, there):
-                    differing.append(row)
-                    conflicts += found
-                else:
-                    self.results.identical += 1
-            if conflicts and not self._replace:
-                raise conflict(conflicts, "database", self._called)
-            if differing:
-                remove_results(self._connection, self.set_id, bot_id, [row.game_id for row in differing])
-                self.results.replaced += len(differing)
-                missing += differing
+        for key, rows in gathered_by_key(batches):
+            missing = self._missing_results(key, rows)
             if missing:
                 keys = fetch_keys(self._connection, self.set_id, [row.game_id for row in missing])
                 self._copy_results([(key, missing)], len(missing), keys)
+
+    def _missing_results(self, key: str, rows: list[BotPerformance]) -> list[BotPerformance]:
+        """Those of these results that are to be written; the others are counted as identical."""
+        bot_id = self._bots[key]
+        presence = results_there(self._connection, self.set_id, key, bot_id, rows)
+        if presence is Presence.NOTHING:
+            return rows
+        if presence is Presence.THE_SAME:
+            self.results.identical += len(rows)
+            return []
+        stored = fetch_results(self._connection, self.set_id, bot_id, [row.game_id for row in rows])
+        missing, differing, conflicts = [], [], list[Difference]()
+        for row in rows:
+            there = stored.get(row.game_id)
+            if there is None:
+                missing.append(row)
+            elif found := compare_result(key, row, there):
+                differing.append(row)
+                conflicts += found
+            else:
+                self.results.identical += 1
+        if conflicts and not self._replace:
+            raise conflict(conflicts, "database", self._called)
+        if differing:
+            remove_results(self._connection, self.set_id, bot_id, [row.game_id for row in differing])
+            self.results.replaced += len(differing)
+        return missing + differing
 
     def _copy_results(
         self,
         batches: Iterable[tuple[str, list[BotPerformance]]],
         total: int,
-        game_keys: GameKeys | dict[int, int],
+        keys: GameKeys,
     ) -> None:
         ids, source = self._ids.take(self._connection, "game_results", total), self.source
-        lines = self._result_lines(batches, ids, source, game_keys)
-        copy_lines(self._connection, "game_results", _RESULT_COLUMNS, lines)
 
-    def _result_lines(
-        self,
-        batches: Iterable[tuple[str, list[BotPerformance]]],
-        ids: Iterator[int],
-        source: int,
-        game_keys: GameKeys | dict[int, int],
-    ) -> Iterator[str]:
-        for key, batch in batches:
-            bot_id = self._bots[key]
-            self.results.inserted += len(batch)
-            for at in range(0, len(batch), _ROWS_A_LINE):
-                rows = batch[at : at + _ROWS_A_LINE]
-                yield "".join(
-                    [
-                        f"{row_id}\t{game_keys[row.game_id]}\t{bot_id}\t{row.tiles_cleared}\t"
-                        f"{row.singles_remaining}\t{row.moves_made}\t{'t' if row.completed else 'f'}\t"
-                        f"{json_cell(stored_metadata(key, row))}\t{source}\n"
-                        for row, row_id in zip(rows, islice(ids, len(rows)), strict=True)
-                    ]
-                )
+        def lines() -> Iterator[str]:
+            for key, batch in batches:
+                self.results.inserted += len(batch)
+                own, games = list(islice(ids, len(batch))), keys.of([row.game_id for row in batch])
+                yield from result_lines(key, self._bots[key], batch, own, games, source)
 
-
-def _null(value: int | None) -> str:
-    return r"\N" if value is None else str(value)
+        copy_lines(self._connection, "game_results", RESULT_COLUMNS, lines())

@@ -22,15 +22,16 @@ from sqlalchemy import (
     bindparam,
     cast,
     delete,
+    func,
     insert,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert as upsert
 
-from sgdb.database.ids import IdSource
+from sgdb.database.ids import GameKeys, IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
-from sgdb.errors import ConflictError, NotFoundError
+from sgdb.errors import ConflictError, NotFoundError, ValueRefusedError
 from sgdb.records import BotPerformance, GameConfig, GameSnapshot
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
@@ -38,6 +39,7 @@ BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
 _TRAINED = re.compile(
     r"(?P<model_name>.+)_(?P<trained_at>\d{8}_\d{6})_(?P<weights_hash>[0-9a-f]{8})", re.DOTALL
 )
+_new = tuple.__new__  # several times faster than a named tuple's own, and nearly all rows are as plain
 
 
 class StoredGame(NamedTuple):
@@ -53,8 +55,7 @@ class StoredGame(NamedTuple):
     @property
     def snapshot(self) -> GameSnapshot:
         """The game as a record; how its board came into the database is no part of it."""
-        metadata = {name: value for name, value in (self.metadata or {}).items() if name != "origin"}
-        return GameSnapshot(self.game_index, self.board, self.seed, metadata or None)
+        return snapshot(self[1:5])
 
 
 class StoredResult(NamedTuple):
@@ -71,9 +72,34 @@ class StoredResult(NamedTuple):
 
     def performance(self, key: str) -> BotPerformance:
         """The result as a record; `key` is the bot that it is filed under."""
-        metadata = dict(self.metadata or {})
-        name = metadata.pop("bot_name", key)
-        return BotPerformance(name, *self[:5], metadata or None)
+        return performance(key, self[:6])
+
+
+def snapshot(row: tuple[int, str, int | None, dict[str, Any] | None]) -> GameSnapshot:
+    """The record of a game: index, board, seed and metadata as stored. Raises ValueRefusedError for metadata
+    that somebody else has stored and that are no object."""
+    index, board, seed, metadata = row
+    if metadata is None:
+        return _new(GameSnapshot, row)
+    kept = _object(metadata, f"game {index}")
+    kept.pop("origin", None)
+    return GameSnapshot(index, board, seed, kept or None)
+
+
+def performance(key: str, row: tuple[int, int, int, int, bool, dict[str, Any] | None]) -> BotPerformance:
+    """The record of a result that is filed under `key`: the game's index, then the row's columns. Raises
+    ValueRefusedError as `snapshot` does."""
+    if row[5] is None:
+        return _new(BotPerformance, (key, *row))
+    kept = _object(row[5], f"bot {key!a}, game {row[0]}")
+    name = kept.pop("bot_name", key)
+    return BotPerformance(name, *row[:5], kept or None)
+
+
+def _object(metadata: Any, where: str) -> dict[str, Any]:
+    if not isinstance(metadata, dict):
+        raise ValueRefusedError(f"{where}: metadata {metadata!a:.80} are no object, but stored as metadata")
+    return dict(metadata)
 
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
@@ -247,14 +273,23 @@ def remove_results(connection: Connection, set_id: int, bot_id: int, indexes: Se
     connection.execute(delete(GameResult).where(GameResult.bot_id == bot_id, GameResult.game_id.in_(games)))
 
 
-def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> dict[int, int]:
-    """The games' primary keys, by index."""
+def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> GameKeys:
+    """The games' primary keys, by index: what comes of it are runs, since keys are drawn in such."""
+    there = (Game.benchmark_set_id == set_id) & _between(Game.game_index, indexes)
+    rank = func.row_number().over(order_by=Game.game_index)
+    ranked = select(
+        Game.game_index, Game.id, (Game.game_index - rank).label("run"), (Game.id - rank).label("key_run")
+    ).where(there)
+    runs = ranked.subquery().c
     rows = connection.execute(
-        select(Game.game_index, Game.id).where(
-            Game.benchmark_set_id == set_id, _between(Game.game_index, indexes)
-        )
+        select(func.min(runs.game_index), func.min(runs.id), func.count())
+        .group_by(runs.run, runs.key_run)
+        .order_by(func.min(runs.game_index))
     )
-    return {row.game_index: row.id for row in rows}
+    keys = GameKeys()
+    for start, first, count in rows:
+        keys.add_run(start, range(first, first + count))
+    return keys
 
 
 def bots_with_results(connection: Connection, set_id: int) -> list[str]:

@@ -2,14 +2,12 @@
 
 Triggers keep them, whoever writes; their SQL stands beside the migration that made them. What can go past
 triggers is whoever disables them, and `pg_restore`, which brings a dump's rows but not the functions. So
-readers of totals first ask whether the triggers are there, and `verify` counts again.
+readers of totals first ask whether the triggers are there (`kept_totals`), and `verify` counts again.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from functools import cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -29,19 +27,12 @@ from sqlalchemy import (
     text,
 )
 
-from sgdb.database.driver_errors import describe
+from sgdb.database.kept_totals import triggers_sql
 from sgdb.database.locks import lock_tables
 from sgdb.database.models import Bot, DepartingGame, Game, GameResult, GameTotals, ResultTotals
-from sgdb.database.revisions import scripts_folder
-from sgdb.errors import SchemaError
 
-REPAIR = "sgdb init --refresh-totals"
 TABLES = tuple(model.__tablename__ for model in (ResultTotals, GameTotals, DepartingGame))
 
-_KEEPING = """
-    SELECT tgname FROM pg_trigger
-    WHERE tgrelid IN (to_regclass('games'), to_regclass('game_results')) AND tgenabled IN ('O', 'A')
-"""
 _SCHEMA = """
     SELECT quote_ident(nspname) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
     WHERE pg_class.oid = to_regclass('game_results')
@@ -61,25 +52,6 @@ class WrongTotal(NamedTuple):
     def __str__(self) -> str:
         whose = f"set {self.set_id}" + ("" if self.bot is None else f", bot {self.bot!a}")
         return f"{whose}: {self.column} is {self.stored} instead of {self.real}"
-
-
-def absent_triggers(connection: Connection) -> list[str]:
-    """The triggers that ought to keep the totals and are not there, or disabled; reads the catalog only."""
-    keeping = set(connection.scalars(text(_KEEPING)))
-    return [
-        name for name in re.findall(r"^CREATE OR REPLACE TRIGGER (\w+)", _sql(), re.M) if name not in keeping
-    ]
-
-
-def require_kept(connection: Connection) -> None:
-    """Returns when triggers keep the totals; else raises SchemaError, for then nobody knows whether they are
-    true."""
-    if absent := absent_triggers(connection):
-        raise SchemaError(
-            f"totals are not kept, for triggers are missing or disabled: {', '.join(absent)}"
-            f" ({describe(connection.engine.url)})",
-            hint=f"put them back and count anew with `{REPAIR}`",
-        )
 
 
 def wrong_totals(connection: Connection) -> Iterator[WrongTotal]:
@@ -165,12 +137,5 @@ def _put_triggers_back(connection: Connection) -> None:
     usual = connection.scalar(text("SELECT current_setting('search_path')"))
     set_path = text("SELECT set_config('search_path', :path, true)")
     connection.execute(set_path, {"path": f"{connection.scalar(text(_SCHEMA))}, pg_temp"})
-    connection.exec_driver_sql(_sql().replace("%", "%%"))
+    connection.exec_driver_sql(triggers_sql().replace("%", "%%"))
     connection.execute(set_path, {"path": usual})
-
-
-@cache
-def _sql() -> str:
-    """The newest migration's functions and triggers."""
-    newest = max((scripts_folder() / "versions").glob("*_totals.sql"))
-    return newest.read_text(encoding="utf-8")

@@ -9,6 +9,7 @@ give the same stream, because `random.Random` takes the absolute value of an int
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import repeat
 from random import Random
 
 from sgdb.records import GameConfig
@@ -19,10 +20,8 @@ _SEED_BOUND = 2**31
 def game_seeds(base_seed: int) -> Iterator[int]:
     """The seeds of games 0, 1, 2, ... without end."""
     draw = Random(base_seed).getrandbits  # noqa: S311 - reproducible boards, not secrets
-    while True:
-        seed = draw(32)  # 2**31 takes 32 bits to write
-        if seed < _SEED_BOUND:
-            yield seed
+    # 2**31 takes 32 bits to write. Nothing here runs in Python: a million seeds are drawn in a moment.
+    return filter(_SEED_BOUND.__gt__, map(draw, repeat(32)))
 
 
 def draw_board(config: GameConfig, seed: int) -> list[list[int]]:

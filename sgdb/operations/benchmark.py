@@ -11,9 +11,9 @@ from sgdb.benchmark import Benchmark, ProcessPool, RayCluster, Strategy
 from sgdb.benchmark.benchmark import BotRun
 from sgdb.benchmark.performance import performance_rows
 from sgdb.benchmark.pool import TIME_LIMIT
-from sgdb.database import queries
 from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
+from sgdb.database.performance import bot_performance
 from sgdb.database.sets import find_set
 from sgdb.game.play import MOVE_LIMIT
 from sgdb.progress import Progress, Silent
@@ -134,4 +134,4 @@ def _performance(
     notice = (progress or Silent()).notice
     with ready_engine(settings, notice) as engine, transaction(engine, read_only=True) as connection:
         found = find_set(connection, options.config, options.base_seed)
-        return queries.bot_performance(connection, set_id=found[0]) if found else []
+        return bot_performance(connection, set_id=found[0]) if found else []

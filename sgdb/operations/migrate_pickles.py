@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +33,9 @@ from sgdb.errors import (
     SgdbError,
 )
 from sgdb.pickles.files import FileSource
-from sgdb.pickles.legacy import Games, LegacyFile, Results
+from sgdb.pickles.legacy import LegacyFile, Parts
 from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.progress import Progress, Silent
-from sgdb.records import BotPerformance, GameSnapshot
 from sgdb.settings import Settings
 
 _GAME_COUNTS = ("read", "inserted", "identical", "rejected", "regenerated")
@@ -334,7 +333,7 @@ class _Migration:
         intake.open()
         if not intake.is_new:
             require_same_extras(connection, intake.set_id, contents)
-        parts = _Parts(file.rows(on_bytes))
+        parts = Parts(file.rows(on_bytes))
         intake.add_games(parts.games(), len(contents.games.distinct()), intake.games)
         if len(file.missing):
             intake.add_games(file.regenerated_batches(), len(file.missing), intake.regenerated)
@@ -419,29 +418,3 @@ def _has_changed(path: Path, sha256: str | None) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() != sha256
     except OSError:
         return True
-
-
-class _Parts:
-    """Divides a file's rows into games and results, which follow one after the other."""
-
-    def __init__(self, rows: Iterator[Games | Results]) -> None:
-        self._rows = rows
-        self._first_results: Results | None = None
-
-    def games(self) -> Iterator[list[GameSnapshot]]:
-        """All games; to be exhausted before `results`."""
-        for part in self._rows:
-            if isinstance(part, Results):
-                self._first_results = part
-                return
-            if part.rows:
-                yield part.rows
-
-    def results(self) -> Iterator[tuple[str, list[BotPerformance]]]:
-        """All results."""
-        part: Games | Results | None = self._first_results
-        while part is not None:
-            assert isinstance(part, Results), "games come before all results"
-            if part.rows:
-                yield part.key, part.rows
-            part = next(self._rows, None)

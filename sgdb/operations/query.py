@@ -15,18 +15,11 @@ from sgdb.database.access import ready_engine
 from sgdb.database.engine import transaction
 from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
 from sgdb.database.provenance import RUNNING
-from sgdb.database.sets import bots_with_results, describe_set, find_bots, unknown_bot
+from sgdb.database.sets import bots_with_results, describe_set, unknown_bot
 from sgdb.errors import NotFoundError, UsageError
 from sgdb.progress import Progress, Silent
-from sgdb.records import GameConfig
 from sgdb.settings import Settings
-from sgdb.storage.journal import Journal
 
-PERFORMANCE_FIELDS = (
-    "bot", "benchmark_set_id", "num_rows", "num_cols", "num_colors", "base_seed", "games", "completed",
-    "completion_rate", "tiles_cleared_mean", "tiles_cleared_stddev", "singles_remaining_mean",
-    "moves_made_mean",
-)  # fmt: skip
 SET_FIELDS = (
     "id", "name", "num_rows", "num_cols", "num_colors", "base_seed", "num_games", "games", "bots", "results",
     "created_at",
@@ -51,17 +44,6 @@ MISMATCH_FIELDS = (
 
 
 @dataclass(frozen=True, slots=True)
-class BotPerformanceOptions:
-    """Which bots and sets, and the field to sort by: numbers from the highest, texts alphabetically."""
-
-    bot: str | None = None
-    set_id: int | None = None
-    config: GameConfig | None = None
-    base_seed: int | None = None
-    sort: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class PartOptions:
     """Which games of a set: from `start` up to but without `stop`. `bot` is needed for results."""
 
@@ -76,39 +58,6 @@ def _reading(settings: Settings, progress: Progress | None) -> Iterator[Connecti
     notice = (progress or Silent()).notice
     with ready_engine(settings, notice) as engine, transaction(engine, read_only=True) as connection:
         yield connection
-
-
-def bot_performance(
-    options: BotPerformanceOptions, settings: Settings, progress: Progress | None = None
-) -> list[dict[str, Any]]:
-    """One row a bot and set, with PERFORMANCE_FIELDS. Raises UsageError for an unknown field to sort by,
-    NotFoundError for a set or bot that does not exist."""
-    if options.sort is not None and options.sort not in PERFORMANCE_FIELDS:
-        raise UsageError(
-            f"cannot sort by {options.sort!a}", hint="sort by one of: " + ", ".join(PERFORMANCE_FIELDS)
-        )
-    with _reading(settings, progress) as connection:
-        if options.set_id is not None:
-            describe_set(connection, options.set_id)
-        if options.bot is not None and not find_bots(connection, [options.bot]):
-            raise unknown_bot(options.bot, [row["bot"] for row in queries.bot_performance(connection)])
-        rows = queries.bot_performance(
-            connection,
-            bot=options.bot,
-            set_id=options.set_id,
-            config=options.config,
-            base_seed=options.base_seed,
-        )
-    if options.sort is not None:
-        _sort(rows, options.sort)
-    return rows
-
-
-def _sort(rows: list[dict[str, Any]], field: str) -> None:
-    known = [row for row in rows if row[field] is not None]
-    unknown = [row for row in rows if row[field] is None]
-    known.sort(key=lambda row: row[field], reverse=field != "bot")
-    rows[:] = known + unknown
 
 
 def sets(settings: Settings, progress: Progress | None = None) -> list[dict[str, Any]]:
@@ -192,6 +141,8 @@ def mismatches(settings: Settings) -> list[dict[str, Any]]:
 
     They stand in the journal, so no database is asked. Raises FileAccessError.
     """
+    from sgdb.storage.journal import Journal  # no other query needs a storage
+
     return [
         {
             "pickle_file": found.pair.pickle,

@@ -27,6 +27,14 @@ from sgdb.database.coverage import (
     stored_results,
 )
 from sgdb.database.engine import transaction
+from sgdb.database.presence import (
+    Presence,
+    games_there,
+    gathered,
+    gathered_by_key,
+    most_games,
+    results_there,
+)
 from sgdb.database.provenance import (
     SourceRow,
     find_saved_source,
@@ -49,7 +57,7 @@ from sgdb.errors import (
 )
 from sgdb.pickles import attributes
 from sgdb.pickles.files import FileSource, Source
-from sgdb.pickles.legacy import Games, LegacyFile
+from sgdb.pickles.legacy import LegacyFile, Parts
 from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.pickles.whereabouts import hash_file
 from sgdb.progress import Progress, Silent
@@ -337,11 +345,11 @@ class _Verifier:
         for key in file.result_keys:
             if key not in bots:
                 verdict.add(Difference(None, key, "bot", "present", None))
-        for part in file.rows(on_bytes):
-            if isinstance(part, Games):
-                self._compare_games(set_id, part.rows, verdict)
-            else:
-                self._compare_results(set_id, part.key, bots.get(part.key), part.rows, verdict)
+        parts = Parts(file.rows(on_bytes))
+        for games in gathered(parts.games(), most_games(contents.config)):
+            self._compare_games(set_id, games, verdict)
+        for key, rows in gathered_by_key(parts.results()):
+            self._compare_results(set_id, key, bots.get(key), rows, verdict)
         for games in file.regenerated_batches():
             self._compare_games(set_id, games, verdict)
         if len(file.missing):
@@ -369,7 +377,7 @@ class _Verifier:
             verdict.add(Difference(None, None, "num_games", declared, stored.num_games))
 
     def _compare_games(self, set_id: int, games: list[GameSnapshot], verdict: FileVerdict) -> None:
-        if not games:
+        if games_there(self._connection, set_id, games) is Presence.THE_SAME:
             return
         stored = fetch_games(self._connection, set_id, [game.game_id for game in games])
         for game in games:
@@ -383,7 +391,10 @@ class _Verifier:
     def _compare_results(
         self, set_id: int, key: str, bot_id: int | None, rows: list[BotPerformance], verdict: FileVerdict
     ) -> None:
-        if not rows:
+        if (
+            bot_id is not None
+            and results_there(self._connection, set_id, key, bot_id, rows) is Presence.THE_SAME
+        ):
             return
         ids = [row.game_id for row in rows]
         stored = {} if bot_id is None else fetch_results(self._connection, set_id, bot_id, ids)

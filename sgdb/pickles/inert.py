@@ -38,11 +38,29 @@ class Shape(NamedTuple):
 
 
 class RowBatch(NamedTuple):
-    """Rows of one shape, next in the list with this number. Each row is the tuple of its values."""
+    """Rows of one shape, next in the list with this number. Each row is the tuple of its values.
+
+    Of rows that were read by a pattern (see `shapes`) every value is small, or one for all of them.
+    """
 
     list_number: int
     shape: Shape
     rows: list[tuple[Any, ...]]
+    by_pattern: bool = False
+
+    def count_values(self, most: int) -> int:
+        """How many values it takes to hold these rows, a board's text counting as one for 16 characters;
+        counting ends beyond `most`."""
+        shape, rows = self.shape, self.rows
+        if self.by_pattern:
+            num_rows, num_cols = shape.text_board or (0, 0)
+            return len(rows) * (1 + len(shape.names) + num_rows * (num_cols + 1) // 8)
+        count = 0
+        for row in rows:
+            count += count_values(row, most - count)
+            if count > most:
+                break
+        return count
 
 
 class RowList:

@@ -14,7 +14,7 @@ from typing import Any
 from sgdb.errors import LayoutError, ValueRefusedError
 from sgdb.pickles import attributes
 from sgdb.pickles.inert import Instance, RowBatch, RowList, Shape, batches_of, is_row, shown
-from sgdb.records import GameConfig, IdRuns
+from sgdb.records import GameConfig, IdRuns, is_run
 
 _EVALUATION = "samegamerl.evaluation."
 LAYOUT_OF_MODULE = {
@@ -153,7 +153,7 @@ class StructureReader:
         seen.refused = seen.refused or wrong
         if seen.refused:
             return  # the list's key, which the message is to name, is known at the end
-        if ids == list(range(ids[0], ids[0] + len(ids))):
+        if is_run(ids):
             seen.ids.extend(ids[0], ids[0] + len(ids))
         else:
             for number in ids:

@@ -1,8 +1,8 @@
 """One legacy file: what it holds, and its rows as records, as often as they are asked for.
 
-`LegacyFile.read` goes over the file once and finds out what it holds. `rows` goes over it again and
-gives the records. Neither keeps the rows, so memory does not depend on the file's size, unless the file
-shares lists by reference (see `parser`).
+`LegacyFile.read` goes over the file once and finds out what it holds. `rows` gives the records. Where they
+are few, the first reading has kept them; of a larger file it keeps none and `rows` goes over it again, so
+memory does not depend on the file's size, unless the file shares lists by reference (see `parser`).
 """
 
 from __future__ import annotations
@@ -29,9 +29,12 @@ from sgdb.pickles.seeds import (
     regenerate,
     settle_base_seed,
 )
+from sgdb.pickles.window import WINDOW
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 
 _BATCH_CELLS = 1_000_000
+# As many values as a file of 10,000 small boards and two bots has; one of a million takes little more memory.
+_MOST_KEPT = 260_000
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
@@ -48,6 +51,32 @@ class Results:
 
     key: str
     rows: list[BotPerformance]
+
+
+class Parts:
+    """Divides a file's rows into games and results, which follow one after the other."""
+
+    def __init__(self, rows: Iterator[Games | Results]) -> None:
+        self._rows = rows
+        self._first_results: Results | None = None
+
+    def games(self) -> Iterator[list[GameSnapshot]]:
+        """All games; to be exhausted before `results`."""
+        for part in self._rows:
+            if isinstance(part, Results):
+                self._first_results = part
+                return
+            if part.rows:
+                yield part.rows
+
+    def results(self) -> Iterator[tuple[str, list[BotPerformance]]]:
+        """All results."""
+        part: Games | Results | None = self._first_results
+        while part is not None:
+            assert isinstance(part, Results), "games come before all results"
+            if part.rows:
+                yield part.key, part.rows
+            part = next(self._rows, None)
 
 
 class Copy(Protocol):
@@ -94,6 +123,24 @@ def _require_same(first: Any, row: Any, where: str) -> None:
             )
 
 
+class _Kept:
+    """The parsed rows of a file while it is read for the first time: all, or none where they are many."""
+
+    def __init__(self) -> None:
+        self.batches: list[RowBatch] | None = []
+        self._room = _MOST_KEPT
+
+    def add(self, batch: RowBatch) -> None:
+        """The next rows."""
+        if self.batches is None:
+            return
+        self._room -= batch.count_values(self._room)
+        if self._room < 0:
+            self.batches = None
+        else:
+            self.batches.append(batch)
+
+
 class LegacyFile:
     """A benchmark pickle that has been read once. Make it with `LegacyFile.read`.
 
@@ -101,8 +148,16 @@ class LegacyFile:
     `notes` are findings that do not refuse it, complete after `rows` has been exhausted.
     """
 
-    def __init__(self, source: Source, remember: bool, first: HashedStream, protocol: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        remember: bool,
+        first: HashedStream,
+        protocol: int,
+        kept: list[RowBatch] | None,
+    ) -> None:
         self.source = source
+        self._kept = kept
         self.sha256 = first.sha256
         self.size = first.size
         self.protocol = protocol
@@ -133,15 +188,15 @@ class LegacyFile:
         for remember in (False, True):
             if copy is not None:
                 copy.restart()
-            reader = StructureReader()
+            reader, kept = StructureReader(), _Kept()
             try:
                 with source.open() as raw:
                     stream = HashedStream(raw, _tee(copy, on_bytes))
-                    protocol, tree = _parse(stream, remember, reader.add)
+                    protocol, tree = _parse(stream, remember, reader.add, kept.add)
             except SharedReferenceError:
                 continue
             structure = reader.finish(tree)
-            file = cls(source, remember, stream, protocol)
+            file = cls(source, remember, stream, protocol, kept.batches)
             file._settle(structure, base_seed(file.sha256) if callable(base_seed) else base_seed)
             return file
         raise AssertionError("a parser that remembers everything raises no SharedReferenceError")
@@ -223,7 +278,7 @@ class LegacyFile:
         """All games, then all results, each id once, in file order, every value checked.
 
         Raises ValueRefusedError for a value that cannot be stored as it is, and DamagedPickleError when
-        the file has changed since it was first read.
+        the file is read again and has changed since it was first read.
         """
         lists = self._structure.lists
         games_number = next((number for number, key in lists.items() if key is None), -1)
@@ -280,6 +335,9 @@ class LegacyFile:
                 yield Results(key, repeats[key].drop(results[key].read(batch), f"bot {shown(key)}, "))
 
     def _batches(self, on_bytes: Callable[[int], object] | None) -> Iterator[RowBatch]:
+        if self._kept is not None:
+            yield from self._kept_batches(self._kept, on_bytes)
+            return
         with self.source.open() as raw:
             stream = HashedStream(raw, _tee(None, on_bytes))
             parser = PickleParser(stream, CLASSES, remember=self._remember)
@@ -292,6 +350,21 @@ class LegacyFile:
                 yield from map(_identified, split_tree(parser.tree)[1])
             if stream.sha256 != self.sha256:
                 raise _changed()
+
+    def _kept_batches(
+        self, kept: list[RowBatch], on_bytes: Callable[[int], object] | None
+    ) -> Iterator[RowBatch]:
+        """Reports as much, and when, as if the file were read again."""
+        rows, done, reported = sum(len(batch.rows) for batch in kept), 0, 0
+        for batch in kept:
+            while on_bytes is not None and reported < self.size and reported <= self.size * done // rows:
+                piece = min(WINDOW, self.size - reported)
+                on_bytes(piece)
+                reported += piece
+            done += len(batch.rows)
+            yield batch
+        if on_bytes is not None and reported < self.size:
+            on_bytes(self.size - reported)
 
 
 def _changed() -> DamagedPickleError:
@@ -306,11 +379,12 @@ def _identified(batch: RowBatch) -> RowBatch:
 
 
 def _check_seeds(seeds: SeedStream, games: list[GameSnapshot], findings: Notes) -> None:
-    for game in games:
-        if game.seed is None:
-            continue
-        expected = seeds.seed(game.game_id)
-        if expected is not None and game.seed != expected:
+    found = [game.seed for game in games]
+    follow = seeds.seeds([game.game_id for game in games])
+    if found == follow:
+        return
+    for game, expected in zip(games, follow, strict=True):
+        if game.seed is not None and expected is not None and game.seed != expected:
             findings.add("seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}")
 
 
@@ -324,14 +398,17 @@ def _tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callabl
     return tee
 
 
-def _parse(stream: HashedStream, remember: bool, add: Callable[[RowBatch], None]) -> tuple[int, Any]:
-    """Runs the parser to the end; returns protocol and tree. Raises InputRefusedError."""
+def _parse(stream: HashedStream, remember: bool, *takers: Callable[[RowBatch], None]) -> tuple[int, Any]:
+    """Runs the parser to the end, giving every batch to all takers; returns protocol and tree. Raises
+    InputRefusedError."""
     parser = PickleParser(stream, CLASSES, remember=remember)
     for batch in parser.batches():
-        add(batch)
+        for take in takers:
+            take(batch)
     tree = parser.tree
     if remember:
         tree, batches = split_tree(tree)
         for batch in batches:
-            add(batch)
+            for take in takers:
+                take(batch)
     return parser.protocol, tree

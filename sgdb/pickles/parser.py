@@ -577,7 +577,7 @@ class PickleParser:
         del stack[mark:]
         self._streaming_marks.add(mark)
         while found is not None:
-            self._out.append(RowBatch(rows.number, found.shape, found.rows))
+            self._out.append(RowBatch(rows.number, found.shape, found.rows, by_pattern=True))
             self._memo_size = found.memo_size
             pos = found.end
             found = shapes.read(buf, -1, pos, limit, self._memo, self._memo_size)

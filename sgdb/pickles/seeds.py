@@ -12,7 +12,7 @@ from typing import Any
 from sgdb.errors import LayoutError, ValueRefusedError
 from sgdb.game.boards import board_json, draw_board, game_seeds
 from sgdb.pickles.layouts import INT64
-from sgdb.records import GameConfig, GameSnapshot, IdRuns
+from sgdb.records import GameConfig, GameSnapshot, IdRuns, is_run
 
 SMALL_SEEDS = range(10_000)
 _NUMBERS_IN_NAME = 8
@@ -41,10 +41,20 @@ class SeedStream:
         """The seed of this game; None beyond LAST_GAME, too far to walk."""
         if game_id > LAST_GAME:
             return None
+        self._draw_to(game_id)
+        return self._drawn[game_id]
+
+    def seeds(self, game_ids: Sequence[int]) -> list[int | None]:
+        """The seeds of these games; None beyond LAST_GAME."""
+        if game_ids and game_ids[-1] <= LAST_GAME and is_run(game_ids):
+            self._draw_to(game_ids[-1])
+            return list(self._drawn[game_ids[0] : game_ids[-1] + 1])
+        return [self.seed(game_id) for game_id in game_ids]
+
+    def _draw_to(self, game_id: int) -> None:
         lacking = game_id + 1 - len(self._drawn)
         if lacking > 0:
             self._drawn.extend(islice(self._seeds, lacking))
-        return self._drawn[game_id]
 
 
 def follows(base_seed: int, sample: Iterable[tuple[int, Any]]) -> bool:

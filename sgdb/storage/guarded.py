@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TypeVar
 
 from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError
@@ -17,6 +16,7 @@ from sgdb.storage.postgres import PostgresStorage
 
 log = logging.getLogger(__name__)
 _BATCH = 1000
+_BATCH_CHARACTERS = 1 << 20  # of boards
 T = TypeVar("T")
 
 
@@ -57,7 +57,7 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
         """As PostgresStorage; each batch is a call of its own."""
         games = self._database.iter_games(start, stop)
-        while batch := self._call(lambda: list(islice(games, _BATCH))):
+        while batch := self._call(lambda: _batch(games)):
             yield from batch
 
     def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
@@ -121,3 +121,13 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def _came_back(self) -> None:
         if self._breaker.succeeded():
             log.warning("the database is back")
+
+
+def _batch(games: Iterator[GameSnapshot]) -> list[GameSnapshot]:
+    batch, characters = [], 0
+    for game in games:
+        batch.append(game)
+        characters += len(game.board)
+        if len(batch) == _BATCH or characters >= _BATCH_CHARACTERS:
+            break
+    return batch

@@ -9,23 +9,31 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from itertools import groupby
+from functools import cached_property, partial
 from typing import Any
 from weakref import WeakSet
 
 from sqlalchemy import Connection, Engine, event
 
 from sgdb.database.access import check_ready, require_set_up
+from sgdb.database.direct import DirectConnections, Question, ask_within
 from sgdb.database.engine import database_url, make_engine, open_engine, transaction
 from sgdb.database.histories import add_histories, read_histories, recorded_games
 from sgdb.database.locks import lock_bots_in_set
+from sgdb.database.parts import Parts, Revision
 from sgdb.database.reading import read_games, read_results
 from sgdb.database.retry import retried
 from sgdb.database.sets import bots_with_results, find_set
-from sgdb.errors import DatabaseUnreachableError, EnvironmentFaultError, NotFoundError
+from sgdb.errors import (
+    DatabasePermissionError,
+    DatabaseUnreachableError,
+    EnvironmentFaultError,
+    NotFoundError,
+)
 from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
+from sgdb.storage.cache import KeptSet, cache_of
 from sgdb.storage.moves import MoveStorage
 from sgdb.storage.saving import Save, WholeSetNeededError
 
@@ -54,36 +62,43 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         super().__init__(config, base_seed)
         self.settings = settings
         self._lock_timeout = settings.lock_timeout if lock_timeout is None else lock_timeout
-        self._opened: Engine | None = None
-        self._opened_by = 0
+        self._opened: DirectConnections | None = None
         self._opening = threading.Lock()
+        self._parts = Parts(self._ask, self.config, self.base_seed)
         self._sessions: WeakSet[Any] = WeakSet()
 
     # -- reading --------------------------------------------------------------------------------
 
     def data_exists(self) -> bool:
         """Whether the set is there."""
-        with self._reading() as connection:
-            return find_set(connection, self.config, self.base_seed) is not None
+        return self._parts.exists()
 
     def load_data(self) -> BenchmarkData | None:
-        """The set whole, in one transaction."""
-        return self.load_part()
+        """The set whole; from memory where the server says that it has not changed since."""
+        cache = cache_of(self.settings.cache_size)
+        if cache is None or (revision := self._revision()) is None:
+            return self.load_part()
+        kept = cache.find(self._name)
+        if kept is None or kept.revision != revision:
+            kept = self._load()
+            if kept is None:
+                return None
+            cache.keep(self._name, kept)
+        return kept.data()
 
     def load_part(
         self, bot_names: Sequence[str] | None = None, start: int = 0, stop: int | None = None
     ) -> BenchmarkData | None:
-        """Fetches no more than is asked for, in one transaction."""
+        """Fetches no more than is asked for; a small part in one statement, else in one transaction."""
+        if small := self._parts.small(start, stop):
+            return self._parts.whole(bot_names, *small)
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is None:
                 return None
             set_id, num_games = found
             games = list(read_games(connection, set_id, start, stop))
-            rows = read_results(connection, set_id, bot_names, start, stop)
-            results = {
-                bot: [row for _, row in pairs] for bot, pairs in groupby(rows, key=lambda pair: pair[0])
-            }
+            results = read_results(connection, set_id, bot_names, start, stop)
         return BenchmarkData(games, results, self.config, num_games, self.base_seed)
 
     def bot_names(self) -> list[str]:
@@ -93,19 +108,59 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             return sorted(bots_with_results(connection, found[0])) if found else []
 
     def iter_games(self, start: int = 0, stop: int | None = None) -> Iterator[GameSnapshot]:
-        """Fetches a batch at a time; a connection is in use until the iterator ends or is closed."""
+        """A small part comes in one statement. Else a batch is fetched at a time, and a connection is in use
+        until the iterator ends or is closed."""
+        if small := self._parts.small(start, stop):
+            yield from self._parts.games(*small)
+            return
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is not None:
                 yield from read_games(connection, found[0], start, stop)
 
     def load_results(self, bot_name: str, start: int = 0, stop: int | None = None) -> list[BotPerformance]:
-        """One bot's rows."""
+        """One bot's rows: of a small part in one statement, of a set that is in memory whole from there."""
+        if small := self._parts.small(start, stop):
+            return self._parts.results(bot_name, *small)
+        if start <= 0 and stop is None and (kept := self._kept()) is not None:
+            return kept.results(bot_name)
         with self._reading() as connection:
             found = find_set(connection, self.config, self.base_seed)
             if found is None:
                 return []
-            return [row for _, row in read_results(connection, found[0], [bot_name], start, stop)]
+            return read_results(connection, found[0], [bot_name], start, stop).get(bot_name, [])
+
+    # -- what is kept in memory -----------------------------------------------------------------
+
+    @cached_property
+    def _name(self) -> str:
+        """What the cache knows the set by: another user may not be allowed to read it."""
+        return f"{self._connections().engine.url} {self.config} seed {self.base_seed}"
+
+    def _kept(self) -> KeptSet | None:
+        """The set as it is in memory, if it is there, and still as it was."""
+        cache = cache_of(self.settings.cache_size)
+        kept = None if cache is None else cache.find(self._name)
+        return kept if kept is not None and kept.revision == self._revision() else None
+
+    def _revision(self) -> Revision | None:
+        """The set's state; None without a set, or where this user may not read it."""
+        try:
+            return self._parts.revision()
+        except DatabasePermissionError:  # to read the rows he need not be allowed to read their totals
+            return None
+
+    def _load(self) -> KeptSet | None:
+        """The set as it is in the database, with its revision, as of one moment."""
+        with self._reading() as connection:
+            parts = Parts(partial(ask_within, connection), self.config, self.base_seed)
+            revision = parts.revision()
+            if revision is None:
+                return None
+            games = list(read_games(connection, revision.set_id))
+            results = read_results(connection, revision.set_id)
+        data = BenchmarkData(games, results, self.config, revision.num_games, self.base_seed)
+        return KeptSet(revision, data)
 
     # -- writing --------------------------------------------------------------------------------
 
@@ -170,15 +225,16 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         """Closes the connections."""
         opened, self._opened = self._opened, None
         if opened is not None:
-            # In a child of fork they belong to the parent, who would be cut off.
-            opened.dispose(close=self._opened_by == os.getpid())
+            opened.close()
 
     def abandon(self) -> None:
         """Makes calls that wait for a server without an answer fail at once, in whichever thread they are."""
+        opened, self._opened = self._opened, None  # first: by this they know that they are not to try again
         for session in list(self._sessions):
             with suppress(Exception), socket.socket(fileno=os.dup(session.fileno())) as wire:
                 wire.shutdown(socket.SHUT_RDWR)
-        self.close()
+        if opened is not None:
+            opened.close()
 
     def answers(self, seconds: float) -> bool:
         """Whether the server answers anybody, found out by a connection of its own within about `seconds`.
@@ -186,7 +242,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         opened = self._opened
         if opened is None:
             return False
-        probe = make_engine(opened.url, connect_timeout=max(1, math.floor(seconds)))
+        probe = make_engine(opened.engine.url, connect_timeout=max(1, math.floor(seconds)))
         try:
             with transaction(probe) as connection:
                 connection.exec_driver_sql("SELECT 1")
@@ -196,12 +252,12 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             probe.dispose()
         return True
 
-    def _engine(self) -> Engine:
+    def _connections(self) -> DirectConnections:
         with self._opening:
-            if self._opened is not None and self._opened_by != os.getpid():
+            if self._opened is not None and not self._opened.is_own:
                 self.close()
             if self._opened is None:
-                self._opened, self._opened_by = self._open(), os.getpid()
+                self._opened = DirectConnections(self._open())
             elif self.settings.server_address is None:
                 # An embedded server that has been stopped meanwhile is started; looking takes no time.
                 database_url(self.settings, on_notice=log.info)
@@ -217,6 +273,27 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
             engine.dispose()
             raise
         return engine
+
+    def _ask(self, question: Question, values: Mapping[str, Any]) -> list[Any]:
+        """The answer to a question. Where the connection at hand was lost while nobody used it, it is asked
+        again on another."""
+        with self._reopening():
+            opened = self._opened
+            if opened is not None and opened.is_own:
+                # One that answers comes from a server that runs, so nobody has to look for that.
+                rows = opened.ask_at_hand(question, values)
+                if rows is not None:
+                    return rows
+                if self._opened is not opened:
+                    raise DatabaseUnreachableError(
+                        "The connection to the database was given up", hint="run the command again"
+                    )
+            return self._connections().ask(question, values)
+
+    def _engine(self) -> Engine:
+        opened = self._connections()
+        opened.give_back()
+        return opened.engine
 
     @contextmanager
     def _reading(self) -> Iterator[Connection]:

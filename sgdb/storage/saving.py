@@ -28,7 +28,7 @@ from sgdb.pickles.seeds import SeedStream, regenerate
 from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
 from sgdb.storage.boards import growth, require_drawable
 
-_BATCH = 1000
+_BATCH = 10_000
 _Row = TypeVar("_Row")
 
 

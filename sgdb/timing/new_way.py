@@ -13,10 +13,11 @@ from time import perf_counter
 from typing import Any
 
 from sgdb.database.engine import open_engine, transaction
-from sgdb.database.queries import bot_performance
+from sgdb.database.performance import bot_performance
 from sgdb.records import BenchmarkData, GameConfig
 from sgdb.settings import Settings
 from sgdb.storage import PostgresStorage
+from sgdb.storage.cache import cache_of
 from sgdb.timing.process import forked, serve
 from sgdb.timing.stopwatch import PeakMemory, rounds
 from sgdb.timing.wanted import Reading, Wanted
@@ -30,6 +31,7 @@ def read(question: dict[str, Any], _file: object) -> dict[str, dict[str, Any]]:
     """The readings "whole", "part" and, where a bot is wanted, "bot", as the fields of `Reading`; `question`
     has the settings' values and the fields of `Wanted`. Each is made in a fork, which connects anew."""
     settings = Settings(**question["settings"])
+    cache_of(settings.cache_size)  # empty, but with the libraries that it needs
     fields = question["wanted"]
     wanted = Wanted(**{**fields, "config": GameConfig(**fields["config"])})
     readings = {

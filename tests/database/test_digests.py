@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, text
 
-from sgdb.database.digests import TableDigest, digest_table
+from sgdb.database.digests import PIECE_BEFORE_18, TableDigest, digest_table
 from sgdb.database.engine import transaction
 
 TYPES = {
@@ -135,6 +135,18 @@ def test_the_formula(connection: Connection) -> None:
             sums[at] += int.from_bytes(hashed[8 * at : 8 * at + 8], "big", signed=True)
     expected = "".join(f"{number % 2**64:016x}" for number in sums)
     assert digest(connection) == TableDigest(3, expected)
+
+
+@given(rows=st.lists(_row, min_size=1, max_size=3))
+@_property
+def test_old_servers_add_up_the_same(connection: Connection, rows: list[Row]) -> None:
+    """By way of bits, which every server can."""
+    make_table(connection, "one", COLUMNS, rows)
+    found = digest(connection)  # which also sets how values are printed
+    hashed = "SELECT sha256(convert_to(ROW(a, b, c, d, e, f, g)::text, 'UTF8')) AS h FROM one"
+    sums = ", ".join(f"sum({PIECE_BEFORE_18.format(at)})" for at in (1, 9))
+    numbers = connection.exec_driver_sql(f"SELECT {sums} FROM ({hashed}) AS hashed").one()
+    assert found.digest == "".join(f"{int(number) % 2**64:016x}" for number in numbers)
 
 
 def test_no_rows_and_no_matter_which_session(connection: Connection) -> None:

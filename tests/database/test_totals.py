@@ -23,6 +23,8 @@ from sgdb.database import queries, totals
 from sgdb.database.backups import make_backup
 from sgdb.database.client_programs import newest_program
 from sgdb.database.engine import transaction
+from sgdb.database.kept_totals import absent_triggers
+from sgdb.database.performance import bot_performance
 from sgdb.database.revisions import known_revisions
 from sgdb.database.schema import downgrade, upgrade
 from sgdb.errors import BusyError, DatabasePermissionError, SchemaError
@@ -338,14 +340,14 @@ def test_readers_of_results_may_read_the_totals(filled: Engine) -> None:
         )
         upgrade(filled)
         with opened(reader) as engine, transaction(engine, read_only=True) as connection:
-            assert len(queries.bot_performance(connection)) == SETS * BOTS
+            assert len(bot_performance(connection)) == SETS * BOTS
             assert len(queries.benchmark_sets(connection)) == SETS
         with (
             opened(stranger) as engine,
             pytest.raises(DatabasePermissionError),
             transaction(engine, read_only=True) as connection,
         ):
-            queries.bot_performance(connection)
+            bot_performance(connection)
 
 
 def test_commands_work_with_the_rights_of_before(engine: Engine, settings: Settings, tmp_path: Path) -> None:
@@ -490,14 +492,14 @@ def test_counting_anew_gives_every_line_a_new_revision(filled: Engine) -> None:
 def test_questions_are_refused_while_nobody_keeps_the_totals(filled: Engine, statement: str) -> None:
     """Rather no answer than one from yesterday; counting anew puts the triggers back."""
     execute(filled, statement)
-    for question in (queries.bot_performance, queries.benchmark_sets):
+    for question in (bot_performance, queries.benchmark_sets):
         with pytest.raises(SchemaError, match="sgdb_") as caught, transaction(filled) as connection:
             question(connection)
         assert "--refresh-totals" in str(caught.value.hint)
     _refresh(filled)
     with transaction(filled, read_only=True) as connection:
-        assert totals.absent_triggers(connection) == []
-        assert len(queries.bot_performance(connection)) == SETS * BOTS
+        assert absent_triggers(connection) == []
+        assert len(bot_performance(connection)) == SETS * BOTS
     tamper(filled, "DELETE FROM games WHERE id % 2 = 0")
     tamper(filled, _RESULTS.strip().rstrip(";") + " ON CONFLICT DO NOTHING")
     assert_true(filled)
@@ -530,7 +532,7 @@ def test_a_dump_that_pg_restore_has_put_back(filled: Engine, empty_database: str
         assert "sgdb_keep_result_totals" in done.stderr
         tamper(engine, "DELETE FROM games WHERE id = 1")
         with pytest.raises(SchemaError), transaction(engine) as connection:
-            queries.bot_performance(connection)
+            bot_performance(connection)
         assert _refresh(engine) > 0
         assert_true(engine)
         tamper(engine, "DELETE FROM games WHERE id = 2")
@@ -566,7 +568,7 @@ def test_averages_are_the_nearest_floats(engine: Engine) -> None:
         ]
         connection.execute(text(f"{_NEW} VALUES (:game, :bot, :tiles, :tiles, :tiles, :tiles % 2 = 0)"), rows)
     with transaction(engine, read_only=True) as connection:
-        answers = queries.bot_performance(connection)
+        answers = bot_performance(connection)
     for answer, sample in zip(answers, samples.values(), strict=True):
         assert answer["games"] == len(sample)
         assert answer["completed"] == sum(tiles % 2 == 0 for tiles in sample)
@@ -584,6 +586,6 @@ def test_no_answer_fails_on_totals_that_somebody_has_spoilt(filled: Engine) -> N
     tamper(filled, "UPDATE result_totals SET results = -1 WHERE bot_id = 2")
     tamper(filled, "UPDATE result_totals SET tiles_cleared_square_sum = 0 WHERE bot_id = 3")
     with transaction(filled, read_only=True) as connection:
-        bots = {row["bot"]: row["tiles_cleared_stddev"] for row in queries.bot_performance(connection)}
+        bots = {row["bot"]: row["tiles_cleared_stddev"] for row in bot_performance(connection)}
     assert bots.keys() == {"B3", "B4"}
     assert bots["B3"] == 0

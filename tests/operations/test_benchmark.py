@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sgdb.operations.benchmark import BenchmarkOptions, benchmark
-from sgdb.operations.query import PERFORMANCE_FIELDS, BotPerformanceOptions, bot_performance
+from sgdb.operations.performance import PERFORMANCE_FIELDS, BotPerformanceOptions, bot_performance
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
 

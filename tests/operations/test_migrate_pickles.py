@@ -21,6 +21,7 @@ from sgdb.errors import BusyError, ConfigError, DatabaseUnreachableError, NotFou
 from sgdb.game.boards import draw_board
 from sgdb.operations.migrate_pickles import MigratePicklesOptions, migrate_pickles
 from sgdb.operations.verify import VerifyOptions, verify
+from sgdb.pickles import legacy
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
 from tests.legacy import benchmark, write_legacy
@@ -421,9 +422,10 @@ def test_a_single_file_that_is_no_pickle_has_its_own_exit_code(settings: Setting
 
 
 def test_a_file_that_vanishes_or_changes_meanwhile_is_rejected(
-    settings: Settings, engine: Engine, folder: Path
+    settings: Settings, engine: Engine, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between being found and being read, or between the first reading and the second."""
+    """Between being found and being read, or between the first reading and the second, if there is one."""
+    monkeypatch.setattr(legacy, "_MOST_KEPT", 0)
     gone, changing, fine = (write_legacy(folder / name, base_seed=n) for n, name in enumerate("abc"))
     result = migrate(settings, folder, progress=Listener(on_start=gone.unlink))
     assert [report.status for report in result.files] == ["rejected", "migrated", "migrated"]

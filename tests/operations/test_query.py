@@ -10,16 +10,14 @@ import pytest
 from sqlalchemy import Engine
 
 from sgdb.errors import NotFoundError, UsageError
+from sgdb.operations.performance import PERFORMANCE_FIELDS, BotPerformanceOptions, bot_performance
 from sgdb.operations.query import (
     GAME_FIELDS,
-    PERFORMANCE_FIELDS,
     RESULT_FIELDS,
     RUN_FIELDS,
     RUN_FILE_FIELDS,
     SET_FIELDS,
-    BotPerformanceOptions,
     PartOptions,
-    bot_performance,
     games,
     results,
     run_files,

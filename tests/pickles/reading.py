@@ -82,7 +82,7 @@ def parsed(raw: bytes, *, accelerate: bool = True, remember: bool = False, step:
         tree, batches = split_tree(tree)
     order: dict[int, int] = {}  # lists by their first appearance
     rows = []
-    for number, shape, values in batches:
+    for number, shape, values, _ in batches:
         for row in values:
             named = dict(zip(shape.names, row, strict=True))
             if shape.text_board:

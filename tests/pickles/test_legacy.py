@@ -20,6 +20,7 @@ from sgdb.errors import (
     ValueRefusedError,
 )
 from sgdb.game.boards import draw_board
+from sgdb.pickles import legacy
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.legacy import Games, LegacyFile
 from sgdb.records import GameConfig
@@ -222,8 +223,11 @@ def test_deep_values_are_refused(tmp_path: Path) -> None:
         read(raw)
 
 
-def test_a_file_that_changes_between_readings_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_changes_between_readings_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever it has become: other values, other ids, other rows, shared references, no pickle."""
+    monkeypatch.setattr(legacy, "_MOST_KEPT", 0)
     raw = write_legacy(tmp_path / "x").read_bytes()
     for spoil in (
         lambda data: data["games"].pop(),

@@ -118,7 +118,7 @@ def run(
     if format is Format.TABLE:
         current.output.data(format, PERFORMANCE_COLUMNS, performance_in_short(result.performance), None)
     else:
-        from sgdb.operations.query import PERFORMANCE_FIELDS
+        from sgdb.operations.performance import PERFORMANCE_FIELDS
 
         current.output.data(format, PERFORMANCE_FIELDS, result.performance, result.to_json())
     _explain(result, current.output)

@@ -45,7 +45,7 @@ def bot_performance(
     The completion rate is from 0 to 1. Tiles cleared (with the standard deviation of a sample), singles
     remaining and moves made are means over the bot's results in the set.
     """
-    from sgdb.operations import query as operations
+    from sgdb.operations import performance as operations
 
     current = session(context)
     sort = _FIELD_OF_COLUMN.get(sort, sort) if sort else None

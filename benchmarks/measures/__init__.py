@@ -1,0 +1,1 @@
+"""A module a subject: `measure` gives its figures. Those of `make bench-large` begin with `large_`."""
