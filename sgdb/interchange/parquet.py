@@ -12,10 +12,19 @@ from typing import Any, BinaryIO
 
 from sgdb.errors import MissingPackageError, ValueRefusedError
 from sgdb.interchange.strict_json import compact, loads
-from sgdb.interchange.tables import BATCH_ROWS, BATCH_TEXT, Kind, Row, Table, checked, require_columns
+from sgdb.interchange.tables import (
+    BATCH_ROWS,
+    BATCH_TEXT,
+    Kind,
+    Row,
+    Table,
+    batches,
+    checked,
+    require_columns,
+)
 
-_GROUP_ROWS = 50_000  # of a row group, which is made in memory
-_GROUP_TEXT = 1 << 24  # characters of boards, moves and metadata in it
+_GROUP_ROWS = 100_000  # of a row group, which is kept in memory until it is written
+_GROUP_BYTES = 1 << 25  # of a row group in memory
 _MAX_GROUP = 1 << 29  # bytes of a row group that is read, uncompressed
 _MAX_VALUES = 1 << 27  # of one column in it, each cell of a board counted
 _MAX_THRIFT = 1 << 26  # bytes or items of one piece of a file's description
@@ -50,39 +59,42 @@ def write(file: BinaryIO, table: Table, rows: Iterable[Row]) -> int:
         [pa.field(column.name, types[column.kind], nullable=column.optional) for column in table.columns]
     )
     cells = [_CELLS.get(column.kind) for column in table.columns]
+    large = [at for at, cell in enumerate(cells) if cell is not None]
     count = 0
     with pa.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for group in _groups(rows, [at for at, cell in enumerate(cells) if cell is not None]):
-            arrays = []
-            for field, cell, values in zip(schema, cells, zip(*group, strict=True), strict=True):
-                found = (
-                    values if cell is None else [None if value is None else cell(value) for value in values]
-                )
-                try:
-                    arrays.append(pa.array(found, field.type))
-                except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
-                    raise ValueRefusedError(
-                        f"table {table.name}, column {field.name}: a value cannot be written as "
-                        f"{field.type}: {error}",
-                        hint="export it with --format jsonl",
-                    ) from None
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            count += len(group)
+        group: list[Any] = []
+        for piece in _pieces(rows, large):
+            group.append(_record_batch(pa, table, schema, cells, piece))
+            if sum(batch.num_rows for batch in group) >= _GROUP_ROWS or _bytes(group) >= _GROUP_BYTES:
+                writer.write_table(pa.Table.from_batches(group))
+                group = []
+            count += len(piece)
+        if group:
+            writer.write_table(pa.Table.from_batches(group))
     return count
 
 
-def _groups(rows: Iterable[Row], large: list[int]) -> Iterator[list[Row]]:
+def _bytes(group: list[Any]) -> int:
+    return sum(batch.nbytes for batch in group)
+
+
+def _record_batch(pa: Any, table: Table, schema: Any, cells: list[Any], rows: list[Row]) -> Any:
+    arrays = []
+    for field, cell, values in zip(schema, cells, zip(*rows, strict=True), strict=True):
+        found = values if cell is None else [None if value is None else cell(value) for value in values]
+        try:
+            arrays.append(pa.array(found, field.type))
+        except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:
+            raise ValueRefusedError(
+                f"table {table.name}, column {field.name}: a value is no {field.type}: {error}",
+                hint="export it with --format jsonl",
+            ) from None
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _pieces(rows: Iterable[Row], large: list[int]) -> Iterator[list[Row]]:
     """The rows in lists that stay small, whatever their texts."""
-    group: list[Row] = []
-    have = 0
-    for row in rows:
-        group.append(row)
-        have += sum(len(row[at] or "") for at in large)
-        if len(group) == _GROUP_ROWS or have >= _GROUP_TEXT:
-            yield group
-            group, have = [], 0
-    if group:
-        yield group
+    return batches((row, sum(len(row[at] or "") for at in large)) for row in rows)
 
 
 def read(file: BinaryIO, table: Table) -> Iterator[list[Row]]:
