@@ -1,12 +1,10 @@
-"""The other side of reading: plain dataclasses under the old system's names, loaded by `pickle.load`."""
+"""The other side of reading: plain dataclasses under the old system's names, loaded by `pickle`."""
 
 from __future__ import annotations
 
 import pickle
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 CONFIG_MODULE = "samegamerl.game.game_config"
@@ -42,23 +40,20 @@ class BotPerformance:
     completed: bool
 
 
-def make_importable() -> None:
-    """Lets `pickle` find the classes, as in a program that has them."""
-    homes: dict[str, list[type]] = {CONFIG_MODULE: [GameConfig]}
-    homes |= {module: [GameSnapshot, BotPerformance] for module in DATA_MODULES}
-    for module, classes in homes.items():
-        parts = module.split(".")
-        for end in range(1, len(parts) + 1):
-            sys.modules.setdefault(".".join(parts[:end]), ModuleType(".".join(parts[:end])))
-        for cls in classes:
-            setattr(sys.modules[module], cls.__name__, cls)
+_CLASSES: dict[tuple[str, str], type] = {
+    (CONFIG_MODULE, "GameConfig"): GameConfig,
+    **{(module, cls.__name__): cls for module in DATA_MODULES for cls in (GameSnapshot, BotPerformance)},
+}
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> type:
+        """The class of this name; asked once a file and class, as `pickle.load` would import it."""
+        return _CLASSES[module, name]
 
 
 def load(path: Path) -> dict[str, Any]:
     """The file's objects: a dict with games, results, config, num_games and base_seed."""
     with path.open("rb") as file:
-        found: dict[str, Any] = pickle.load(file)
+        found: dict[str, Any] = _Unpickler(file).load()
     return found
-
-
-make_importable()

@@ -22,7 +22,10 @@ from typer.main import get_command
 
 from sgdb import errors
 from sgdb.cli.app import app
+from sgdb.database.engine import make_engine, transaction
+from sgdb.database.schema import upgrade
 from sgdb.database.server import EmbeddedServer
+from sgdb.database.views import VIEWS_SCHEMA, describe_views
 from sgdb.operations.demo import write_demo_pickles
 from sgdb.settings import separate_environment
 
@@ -148,9 +151,36 @@ def errors_page() -> str:
     return "\n".join(rows) + "\n"
 
 
+def views_page() -> str:
+    """The views and their columns, from the comments that a new database has."""
+    with tempfile.TemporaryDirectory(prefix="sgdb-docs-") as name:
+        server = EmbeddedServer(Path(name))
+        engine = make_engine(server.ensure_running())
+        try:
+            upgrade(engine)
+            with transaction(engine, read_only=True) as connection:
+                views = describe_views(connection)
+        finally:
+            engine.dispose()
+            server.stop()
+    rows = ["# Views\n", _GENERATED.rstrip() + "\n"]
+    rows.append(
+        f"They stand in the schema `{VIEWS_SCHEMA}`. [analytics.md](../analytics.md) says how to ask them.\n"
+    )
+    for view in views:
+        rows.append(f"## {view.name}\n\n{view.about}\n\n| column | type | meaning |\n| --- | --- | --- |")
+        rows += [f"| `{one.name}` | {one.type} | {one.meaning} |" for one in view.columns]
+        rows.append("")
+    return "\n".join(rows).rstrip() + "\n"
+
+
 def pages() -> dict[Path, str]:
     """Every page that depends on the program, as it should be."""
-    found = {REFERENCE / "cli.md": cli_page(), REFERENCE / "errors.md": errors_page()}
+    found = {
+        REFERENCE / "cli.md": cli_page(),
+        REFERENCE / "errors.md": errors_page(),
+        REFERENCE / "views.md": views_page(),
+    }
     for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         text = path.read_text(encoding="utf-8")
         if "```console" in text:

@@ -26,6 +26,7 @@ SgdbError
 │   ├── ConflictError         the database holds another value
 │   ├── ArchiveError          a stored original is damaged
 │   ├── IncompleteSetError    the database lacks rows that a set's files brought
+│   ├── CheckpointError       bytes of a checkpoint are gone or not those that were stored
 │   ├── BackupError           a backup is damaged, incomplete, or none
 │   ├── ExportedFolderError   a folder to be imported is damaged, incomplete, or none
 │   ├── DependentRowsError    what is to be taken back is still needed by something else
@@ -160,6 +161,10 @@ class ArchiveError(InputRefusedError):
 
 class IncompleteSetError(InputRefusedError):
     """The database lacks rows that a set's files brought, so the set cannot be given back whole."""
+
+
+class CheckpointError(InputRefusedError):
+    """The bytes of a checkpoint are gone, or are not those that were stored."""
 
 
 class BackupError(InputRefusedError):

@@ -66,7 +66,7 @@ class Settings(BaseSettings):
 
     home: _AbsolutePath = Field(
         default_factory=lambda: platformdirs.user_data_path("sgdb"),
-        description="folder of the embedded server, the backups and the journal",
+        description="folder of the embedded server, the backups, the checkpoints and the journal",
     )
     env: str | None = Field(default=None, description="the [environments.NAME] of sgdb.toml to use")
     database_url: SecretStr | None = Field(default=None, description="postgresql:// address of a server")
@@ -98,6 +98,20 @@ class Settings(BaseSettings):
     cache_size: int = Field(
         default=256, ge=0, description="megabytes of whole sets that a program keeps in memory, 0 for none"
     )
+    checkpoint_dir: _AbsolutePath | None = Field(
+        default=None,
+        description="folder of checkpoints that are too large for the database "
+        "(default: checkpoints in the home folder)",
+    )
+    checkpoint_limit: int = Field(
+        default=10_000_000,
+        ge=0,
+        le=200_000_000,
+        description="bytes up to which a checkpoint's weights are kept in the database",
+    )
+    heartbeat: float = Field(
+        default=30, gt=0, le=3600, description="seconds between two signs of life of a training"
+    )
 
     _warnings: tuple[str, ...] = PrivateAttr(default=())
 
@@ -112,8 +126,13 @@ class Settings(BaseSettings):
         return self.backup_dir or self.home / "backups"
 
     @property
+    def checkpoints_folder(self) -> Path:
+        """Where bytes of checkpoints lie that are too large for the database."""
+        return self.checkpoint_dir or self.home / "checkpoints"
+
+    @property
     def journal_folder(self) -> Path:
-        """Where dual storages note what is still owed, and what they found to differ."""
+        """Where dual storages and trainings note what is still owed, and what was found to differ."""
         return self.home / "journal"
 
     @property
@@ -294,7 +313,7 @@ def _toml_layers(path: Path, above: list[_Layer]) -> list[_Layer]:
 def _from_file(table: Mapping[str, Any], path: Path) -> dict[str, Any]:
     """The table with its relative paths made relative to the file."""
     values = dict(table)
-    for name in ("home", "pickle_dir", "backup_dir"):
+    for name in ("home", "pickle_dir", "backup_dir", "checkpoint_dir"):
         value = values.get(name)
         if isinstance(value, str) and not value.startswith("~"):
             values[name] = path.absolute().parent / value

@@ -25,6 +25,10 @@ _MORE = """
                (1, '', '{}', '-infinity', 'infinity');
     INSERT INTO model_checkpoints (training_session_id, epoch, model_weights, optimizer_state, file_size_bytes)
         VALUES (1, 1, '\\x00ff0a5c2e0a', NULL, 9223372036854775807), (1, 2, '\\x', '\\x5c2e', NULL);
+    INSERT INTO blobs (sha256, size_bytes, data)
+        VALUES (repeat('a', 64), 6, '\\x00ff0a5c2e0a'), (repeat('b', 64), 9223372036854775807, NULL);
+    UPDATE model_checkpoints SET weights_sha256 = repeat('a', 64), optimizer_sha256 = repeat('b', 64) WHERE epoch = 2;
+    UPDATE bots SET checkpoint_id = 2 WHERE id = 1;
     INSERT INTO game_histories (game_id, bot_id, move_sequence, board_states)
         SELECT id, 1, '[[0, 1],  [2,3]]', 'null' FROM games LIMIT 3;
     UPDATE game_results SET execution_time_ms = CASE id % 3 WHEN 0 THEN 0.1 + 0.2 WHEN 1 THEN 5e-324 END;

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from sgdb.operations.export import ExportOptions, export
@@ -103,3 +104,33 @@ def test_every_dependency_has_its_reason() -> None:
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
     for name in re.findall(r'"([A-Za-z0-9.-]+)', block):
         assert f"| {name} |" in design, name
+
+
+def _programs_of_the_training_page() -> list[str]:
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    return re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+
+
+def _run_training(program: str, database_url: str, home: Path) -> str:
+    environment = {**os.environ, "SGDB_DATABASE_URL": database_url, "SGDB_HOME": str(home)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_the_program_in_the_training_page_runs(database_url: str, tmp_path: Path) -> None:
+    """The first example of docs/training.md does what it says."""
+    said = _run_training(_programs_of_the_training_page()[0], database_url, tmp_path / "sgdb-home")
+    assert said.endswith(" database []\n")
+
+
+if find_spec("torch"):
+
+    def test_the_program_with_torch_runs(database_url: str, tmp_path: Path) -> None:
+        """So does the second, where PyTorch is installed; the bytes are what torch can load again."""
+        program = _programs_of_the_training_page()[1]
+        program += "\nassert torch.load(io.BytesIO(saved(model.state_dict())), weights_only=True)"
+        program += "\nassert run.problems == []"
+        assert _run_training(program, database_url, tmp_path / "sgdb-home") == ""

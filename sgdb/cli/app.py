@@ -13,20 +13,25 @@ import typer
 import sgdb
 from sgdb.cli.commands.backup import backup
 from sgdb.cli.commands.benchmark import benchmark
+from sgdb.cli.commands.checkpoints import checkpoints
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.history import history
 from sgdb.cli.commands.import_ import import_
 from sgdb.cli.commands.init import init
+from sgdb.cli.commands.learning_curve import learning_curve
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
 from sgdb.cli.commands.query import query
 from sgdb.cli.commands.rollback import rollback
 from sgdb.cli.commands.server import server
+from sgdb.cli.commands.sessions import sessions
+from sgdb.cli.commands.sql import sql
 from sgdb.cli.commands.standings import compare, leaderboard
+from sgdb.cli.commands.stats import stats
 from sgdb.cli.commands.status import status
 from sgdb.cli.commands.sync import sync
 from sgdb.cli.commands.verify import verify
-from sgdb.cli.options import path_of
+from sgdb.cli.options import path_of, with_plot_values
 from sgdb.cli.output import Output
 from sgdb.cli.session import Session, session
 from sgdb.errors import EnvironmentFaultError, SgdbError, UsageError
@@ -45,18 +50,23 @@ app = typer.Typer(
 )
 app.command()(init)
 app.command()(status)
+app.command()(stats)
 app.command("migrate-pickles")(migrate_pickles)
 app.command()(verify)
 app.command()(rollback)
 query.command()(compare)
 query.command()(leaderboard)
 query.command()(history)
+query.command()(learning_curve)
+query.command()(sql)
 app.add_typer(query, name="query")
 app.command()(export)
 app.command("import")(import_)
 app.command()(sync)
 app.add_typer(backup, name="backup")
 app.add_typer(benchmark, name="benchmark")
+app.add_typer(sessions, name="sessions")
+app.add_typer(checkpoints, name="checkpoints")
 app.add_typer(server, name="server")
 app.command()(demo)
 
@@ -133,7 +143,7 @@ def _ended_by_sigpipe() -> int:
 
 def _run(arguments: list[str], current: Session) -> int:
     try:
-        app(args=arguments, prog_name="sgdb", obj=current)
+        app(args=with_plot_values(arguments), prog_name="sgdb", obj=current)
     except SystemExit as exit_:
         if isinstance(exit_.__context__, BrokenPipeError):  # of which Typer makes an exit code of its own
             raise exit_.__context__ from None

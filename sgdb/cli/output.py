@@ -8,11 +8,11 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, NamedTuple, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -28,7 +28,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
     )
 }  # fmt: skip
 # Columns whose numbers are names: they are pasted back, so no digits are grouped.
-_NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid"}
+_NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid",
+          "epoch", "session"}  # fmt: skip
 
 
 class Format(StrEnum):
@@ -38,6 +39,14 @@ class Format(StrEnum):
     JSON = "json"
     CSV = "csv"
     MARKDOWN = "markdown"
+
+
+class Canvas(NamedTuple):
+    """What a terminal, or a pipe in its place, can show."""
+
+    width: int
+    has_color: bool
+    has_unicode: bool
 
 
 def harmless(text: str) -> str:
@@ -171,6 +180,17 @@ class Output:
         with redirect_stdout(self._stderr):
             yield
 
+    def canvas(self) -> Canvas:
+        """What can be drawn where data is printed."""
+        console = self._console(self._stdout)
+        try:
+            "█━│…⣿".encode(getattr(self._stdout, "encoding", None) or "utf-8")
+            has_unicode = True
+        except UnicodeEncodeError:
+            has_unicode = False
+        has_color = console.is_terminal and not console.is_dumb_terminal and not console.no_color
+        return Canvas(console.width, has_color, has_unicode)
+
     def rich(self, renderable: Any) -> None:
         """Something that rich draws, in colour where the terminal has it."""
         console = self._console(self._stdout)
@@ -192,7 +212,34 @@ class Output:
                     time.sleep(delay)
                 live.update(renderable, refresh=True)
 
+    def sheet(
+        self,
+        format: Format,
+        columns: Sequence[str],
+        rows: Iterable[Mapping[str, str]],
+        *,
+        right: Collection[str],
+    ) -> None:
+        """Texts as they are, as a table or as Markdown, under headings as they are; `right` are the columns
+        that stand to the right."""
+        if format is Format.MARKDOWN:
+            self._markdown(columns, rows)
+            return
+        headings = [(harmless(name), "right" if name in right else "left") for name in columns]
+        self._draw(headings, ([harmless(row[name]) for name in columns] for row in rows), None)
+
     def _table(self, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], title: str | None) -> None:
+        headings = []
+        for name in columns:
+            numeric = any(
+                isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows
+            )
+            headings.append((name.replace("_", " "), "right" if numeric else "left"))
+        self._draw(headings, ([cell(row[name], name) for name in columns] for row in rows), title)
+
+    def _draw(
+        self, headings: Sequence[tuple[str, Any]], rows: Iterable[Sequence[str]], title: str | None
+    ) -> None:
         from rich import box
         from rich.table import Table
         from rich.text import Text
@@ -205,29 +252,22 @@ class Output:
             pad_edge=False,
             padding=(0, 1, 0, 0),
         )
-        for name in columns:
-            numeric = any(
-                isinstance(row[name], int | float) and not isinstance(row[name], bool) for row in rows
-            )
-            table.add_column(
-                Text(name.replace("_", " ")), justify="right" if numeric else "left", no_wrap=True
-            )
+        for heading, justify in headings:
+            table.add_column(Text(heading), justify=justify, no_wrap=True)
         for row in rows:
-            table.add_row(*(Text(cell(row[name], name)) for name in columns))
+            table.add_row(*map(Text, row))
         console = self._console(self._stdout)
         console.width = 10_000  # nothing is cut or folded: on a narrow terminal a long line goes on below
         console.print(table)
 
     def _markdown(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-        def line(cells: Sequence[str]) -> str:
-            return "| " + " | ".join(cells) + " |"
+        def line(cells: Iterable[str]) -> str:
+            return "| " + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in cells) + " |"
 
-        self.text(line(columns))
+        self.text(line(map(harmless, columns)))
         self.text(line(["---"] * len(columns)))
         for row in rows:
-            self.text(
-                line([cell(row[name], name).replace("\\", "\\\\").replace("|", "\\|") for name in columns])
-            )
+            self.text(line(cell(row[name], name) for name in columns))
 
     def _console(self, stream: TextIO) -> Console:
         from rich.console import Console

@@ -36,6 +36,7 @@ from sgdb.database.digests import digest_table
 from sgdb.database.driver_errors import describe
 from sgdb.database.dump import find_pg_dump, pg_dump
 from sgdb.database.engine import lift_timeouts, server_info, transaction, translated_errors
+from sgdb.database.identity import database_identity
 from sgdb.database.locks import KeepOut, lock_tables
 from sgdb.database.manifest import Dump, Manifest, Origin, SequencePosition, TableContent
 from sgdb.database.own_tables import OwnTables, find_own_tables
@@ -182,7 +183,7 @@ def _dump(
         return {
             "server_version": server_info(connection).version_text,
             "schema_revision": revision,
-            "origin": _origin(connection),
+            "origin": origin_of(connection),
             "dump": Dump(hashed.hexdigest(), size),
             "tables": tables,
         }
@@ -226,11 +227,7 @@ def _beside(connection: Connection, work: Callable[[Event], T]) -> Iterator[Futu
                 wait([future], timeout=_POLL)
 
 
-def _origin(connection: Connection) -> Origin:
-    # Hosted servers may keep their identifier to themselves.
-    allowed = connection.scalar(text("SELECT has_function_privilege('pg_control_system()', 'EXECUTE')"))
-    system = None
-    if allowed:
-        system = str(connection.scalar(text("SELECT system_identifier FROM pg_control_system()")))
-    name = connection.scalar(text("SELECT current_database()"))
-    return Origin(describe(connection.engine.url), str(name), system)
+def origin_of(connection: Connection) -> Origin:
+    """Which database this is, as the manifests of its backups say it."""
+    name, system = database_identity(connection)
+    return Origin(describe(connection.engine.url), name, system)

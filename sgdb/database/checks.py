@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Text, cast, func, select
+from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
 from sgdb.database.kept_totals import REPAIR, absent_triggers
@@ -20,6 +20,7 @@ from sgdb.database.models import (
     GameTotals,
     ResultTotals,
     SourceFile,
+    TrainingSession,
 )
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
 from sgdb.database.totals import wrong_totals
@@ -36,7 +37,15 @@ class Check(NamedTuple):
     detail: str
 
 
-def run_checks(connection: Connection) -> list[Check]:
+class Further(NamedTuple):
+    """A check of others: its name, the findings, and what to say when there are none."""
+
+    name: str
+    wrong: Iterator[str]
+    right: Callable[[], str]
+
+
+def run_checks(connection: Connection, *further: Further) -> list[Check]:
     """All of them, in a fixed order."""
     return [
         _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "games")),
@@ -57,6 +66,7 @@ def run_checks(connection: Connection) -> list[Check]:
             lambda: _lines(connection),
             remedy=f"count anew with `{REPAIR}`",
         ),
+        *(_check(*each) for each in further),
     ]
 
 
@@ -161,11 +171,12 @@ def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
 
 
 def _orphans(connection: Connection) -> Iterator[str]:
-    """Nothing stands alone: configs have sets; sets and bots come from a file or a program, archives from
-    a file."""
+    """Nothing stands alone: configs have sets, or trainings; sets and bots come from a file, a program or a
+    training, archives from a file."""
     used = select(BenchmarkSet.config_id)
+    trained_on = select(TrainingSession.id).where(TrainingSession.config_id == GameConfigRow.id).exists()
     for config_id in connection.execute(
-        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used)).order_by(GameConfigRow.id)
+        select(GameConfigRow.id).where(GameConfigRow.id.not_in(used), ~trained_on).order_by(GameConfigRow.id)
     ).scalars():
         yield f"config {config_id} has no set"
     taken = sources(connection)
@@ -176,7 +187,9 @@ def _orphans(connection: Connection) -> Iterator[str]:
     keys = {key for source in taken for key, _ in source.contents.results}
     saved = select(GameResult.bot_id).join(SourceFile, SourceFile.id == GameResult.source_file_id)
     unsaved = Bot.id.not_in(saved.where(SourceFile.status == SAVED))
-    for name in connection.execute(select(Bot.name).where(unsaved).order_by(Bot.id)).scalars():
+    is_trained = select(TrainingSession.id).where(TrainingSession.bot_id == Bot.id).exists()
+    untrained = and_(Bot.checkpoint_id.is_(None), ~is_trained)
+    for name in connection.execute(select(Bot.name).where(unsaved, untrained).order_by(Bot.id)).scalars():
         if name not in keys:
             yield f"bot {name!a} comes from no file"
     referenced = select(SourceFile.archive_id).where(SourceFile.archive_id.is_not(None))

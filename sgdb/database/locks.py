@@ -22,6 +22,7 @@ _QUEUE = "200ms"  # in a table's queue at a time: less than deadlock_timeout, an
 _LOCK_NOT_AVAILABLE = "55P03"
 _ATTEMPT = "sgdb_lock_tables"
 _ALL_SETS = "sgdb sets"
+_CHECKPOINTS = "sgdb checkpoints"
 _SHARED = "pg_try_advisory_xact_lock_shared"
 _EXCLUSIVE = "pg_try_advisory_xact_lock"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
@@ -77,6 +78,13 @@ def lock_all_sets(
     """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
     order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
     _lock(connection, _EXCLUSIVE, _ALL_SETS, timeout, on_wait)
+
+
+def lock_checkpoints(connection: Connection, *, timeout: float, alone: bool = False) -> None:
+    """Keeps bytes of checkpoints, in the database and in files, from being removed; `alone` is for whoever
+    removes them. Otherwise like `lock_set`."""
+    function, what = _EXCLUSIVE if alone else _SHARED, "the checkpoints"
+    _poll(connection, function, lock_key(_CHECKPOINTS), what, timeout, None)
 
 
 def lock_tables(

@@ -80,6 +80,8 @@ TotalsSetId = Annotated[
     int, mapped_column(ForeignKey("benchmark_sets.id", ondelete="CASCADE"), primary_key=True)
 ]
 Sha256 = Annotated[str, mapped_column(CHAR(64))]
+# Indexed where there is one: a content that nobody needs any more is looked for here before it goes.
+BlobHash = Annotated[str | None, mapped_column(CHAR(64), ForeignKey("blobs.sha256"))]
 
 
 def _not_negative(*columns: str) -> list[CheckConstraint]:
@@ -92,6 +94,10 @@ def _positive(*columns: str) -> list[CheckConstraint]:
 
 def _sha256_form() -> CheckConstraint:
     return CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_form")
+
+
+def _where_given(column: str) -> Index:
+    return Index(None, column, postgresql_where=text(f"{column} IS NOT NULL"))
 
 
 def _metadata_search() -> Index:
@@ -163,12 +169,16 @@ class Bot(Base):
     """A player, known by name."""
 
     __tablename__ = "bots"
-    __table_args__ = (UniqueConstraint("name"), _metadata_search())
+    __table_args__ = (UniqueConstraint("name"), _metadata_search(), _where_given("checkpoint_id"))
 
     id: Mapped[SmallKey]
     name: Mapped[str] = mapped_column(String(255))
     bot_type: Mapped[str | None] = mapped_column(String(100))
     version: Mapped[str | None] = mapped_column(String(50), server_default="1.0")
+    # A session names the bot that is trained, and a bot the checkpoint that it is: one key comes second.
+    checkpoint_id: Mapped[int | None] = mapped_column(
+        ForeignKey("model_checkpoints.id", ondelete="SET NULL", use_alter=True)
+    )
     metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     created_at: Mapped[CreatedAt]
     source_file_id: Mapped[SourceFileId]
@@ -246,11 +256,16 @@ class DepartingGame(Base):
 
 
 class TrainingSession(Base):
-    """One training of an agent."""
+    """One training of an agent. `uid` is made by the program that trains, before it knows the database."""
 
     __tablename__ = "training_sessions"
+    __table_args__ = (
+        UniqueConstraint("uid"),
+        CheckConstraint("status IN ('running', 'completed', 'failed', 'interrupted')", name="status_known"),
+    )
 
     id: Mapped[SmallKey]
+    uid: Mapped[UUID] = mapped_column(server_default=text("gen_random_uuid()"))
     bot_id: Mapped[int] = mapped_column(ForeignKey("bots.id"), index=True)
     name: Mapped[str | None] = mapped_column(String(255))
     hyperparameters: Mapped[dict[str, Any]]
@@ -259,23 +274,59 @@ class TrainingSession(Base):
     end_time: Mapped[datetime | None]
     status: Mapped[str] = mapped_column(String(50), server_default="running")
     final_metrics: Mapped[dict[str, Any] | None]
+    heartbeat_at: Mapped[datetime | None]
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
     created_at: Mapped[CreatedAt]
+    source_file_id: Mapped[SourceFileId]
 
 
 class ModelCheckpoint(Base):
-    """The state of an agent after one epoch."""
+    """The state of an agent after one epoch.
+
+    The bytes are those of the blobs that the hashes name. `model_weights` and `optimizer_state` are for rows
+    that others have written; sgdb reads them, and writes none.
+    """
 
     __tablename__ = "model_checkpoints"
-    __table_args__ = (UniqueConstraint("training_session_id", "epoch"), *_not_negative("file_size_bytes"))
+    __table_args__ = (
+        UniqueConstraint("training_session_id", "epoch"),
+        *_not_negative("file_size_bytes"),
+        _where_given("weights_sha256"),
+        _where_given("optimizer_sha256"),
+    )
 
     id: Mapped[SmallKey]
     training_session_id: Mapped[int] = mapped_column(ForeignKey("training_sessions.id"))
     epoch: Mapped[int]
     model_weights: Mapped[bytes | None] = mapped_column(BYTEA)
     optimizer_state: Mapped[bytes | None] = mapped_column(BYTEA)
+    weights_sha256: Mapped[BlobHash]
+    optimizer_sha256: Mapped[BlobHash]
     metrics: Mapped[dict[str, Any] | None]
     file_path: Mapped[str | None] = mapped_column(Text)
     file_size_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    metadata_: Mapped[dict[str, Any] | None] = mapped_column("metadata")
+    created_at: Mapped[CreatedAt]
+    source_file_id: Mapped[SourceFileId]
+
+
+class Blob(Base):
+    """Some bytes, known by their hash, once however many checkpoints have them.
+
+    Without `data` they lie in the folder of checkpoints. A row of its own for these too: its key is what
+    keeps one process from removing what another has just come to need.
+    """
+
+    __tablename__ = "blobs"
+    __table_args__ = (
+        _sha256_form(),
+        *_not_negative("size_bytes"),
+        CheckConstraint("octet_length(data) = size_bytes", name="size_bytes_true"),
+    )
+
+    sha256: Mapped[str] = mapped_column(CHAR(64), primary_key=True)
+    size_bytes: Mapped[int] = mapped_column(BigInteger)
+    data: Mapped[bytes | None] = mapped_column(BYTEA)
     created_at: Mapped[CreatedAt]
 
 
@@ -384,6 +435,8 @@ class SourceFile(Base):
     created_at: Mapped[CreatedAt]
 
 
-# The chunks are compressed already: PostgreSQL would try again in vain.
-_external = DDL("ALTER TABLE archive_chunks ALTER COLUMN data SET STORAGE EXTERNAL")  # type: ignore[no-untyped-call]
-event.listen(ArchiveChunk.__table__, "after_create", _external)
+# The chunks are compressed already: PostgreSQL would try again in vain. Weights hardly shrink, and of bytes
+# that are stored as they are, a part can be read without the rest.
+for _table in (ArchiveChunk.__table__, Blob.__table__):
+    _external = DDL("ALTER TABLE %(table)s ALTER COLUMN data SET STORAGE EXTERNAL")  # type: ignore[no-untyped-call]
+    event.listen(_table, "after_create", _external)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select
+from sqlalchemy import BigInteger, Connection, Select, Text, cast, func, select, text
 
 from sgdb.database.kept_totals import require_kept
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult, GameTotals, ResultTotals
@@ -86,3 +86,12 @@ def results(
     )
     for row in streamed(connection, _in_order(query, start, stop)):
         yield dict(row._mapping)
+
+
+def learning_curve(connection: Connection, session_id: int) -> list[dict[str, Any]]:
+    """The numbers that one training's checkpoints bear, by metric and then by epoch."""
+    query = text(
+        "SELECT epoch, metric, value, checkpoint_id FROM sgdb_views.learning_curve"
+        ' WHERE session_id = :session ORDER BY metric COLLATE "C", epoch'
+    )
+    return [dict(row._mapping) for row in connection.execute(query, {"session": session_id})]

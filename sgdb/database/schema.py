@@ -33,6 +33,13 @@ from sgdb.database.revisions import (
     scripts_folder,
     state,
 )
+from sgdb.database.views import (
+    VIEWS_REVISION,
+    VIEWS_SCHEMA,
+    require_nothing_on_views,
+    require_room_for_views,
+    statement_for_room,
+)
 from sgdb.errors import DatabasePermissionError, SchemaError, UsageError
 
 BASE = "base"
@@ -102,10 +109,13 @@ def bring_to(connection: Connection, revision: str) -> None:
         require_current(connection)
     if found.status is SchemaStatus.MISSING:
         _require_room(connection)
+    if (found.current or "") < VIEWS_REVISION <= revision:
+        require_room_for_views(connection)
     with _ALEMBIC:
         if found.current is None or found.current < revision:
             command.upgrade(_config(connection), revision)
         elif found.current > revision:
+            _require_way_back(connection, found.current, revision)
             command.downgrade(_config(connection), revision)
 
 
@@ -127,7 +137,8 @@ def downgrade(engine: Engine, revision: str, *, lock_timeout: float = 60.0) -> U
                 f"Schema {revision} lies ahead of {found.current or 'an empty database'}",
                 hint="go forward with `sgdb init`",
             )
-        if found.current != target:
+        if found.current is not None and found.current != target:
+            _require_way_back(connection, found.current, target)
             with _ALEMBIC:
                 command.downgrade(_config(connection), revision)
         if target is None:
@@ -176,20 +187,30 @@ def _alone(
         yield connection
 
 
+def _require_way_back(connection: Connection, revision: str, target: str | None) -> None:
+    """Refuses where the way back from `revision` would fail, in words that say what to do about it."""
+    if (target or "") < VIEWS_REVISION <= revision:
+        require_nothing_on_views(connection)
+
+
 def _require_room(connection: Connection) -> None:
     """Refuses a schema where the first migration would fail, in words that say what to do about it."""
     where = describe(connection.engine.url)
-    schema, user, allowed = connection.execute(
+    schema, user, allowed, has_room_for_views = connection.execute(
         text(
             "SELECT current_schema(), current_user,"
-            " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false)"
-        )
+            " coalesce(has_schema_privilege(current_schema(), 'CREATE'), false),"
+            " has_database_privilege(current_database(), 'CREATE') OR to_regnamespace(:views) IS NOT NULL"
+        ),
+        {"views": VIEWS_SCHEMA},
     ).one()
     if not allowed:
+        # All at once: whoever may not do the one can seldom do the other.
+        also = "" if has_room_for_views else f" {statement_for_room(user)}"
         raise DatabasePermissionError(
             f"User {user} may not create tables in schema {schema or 'public'} ({where})",
             hint="have the database's owner run:"
-            f" GRANT USAGE, CREATE ON SCHEMA {quoted(schema or 'public')} TO {quoted(user)};",
+            f" GRANT USAGE, CREATE ON SCHEMA {quoted(schema or 'public')} TO {quoted(user)};{also}",
         )
     taken = connection.scalars(
         text(

@@ -91,7 +91,7 @@ class EmbeddedServer:
         """
         _refuse_windows()
         with _file_errors(self.home):
-            return self._running_url() or self.start()
+            return self.running_url() or self.start()
 
     def start(self) -> URL:
         """Like `ensure_running`, without the shortcut for a server that already runs."""
@@ -158,7 +158,8 @@ class EmbeddedServer:
     def _account(self) -> ServerAccount:
         return ServerAccount(self.notices)
 
-    def _running_url(self) -> URL | None:
+    def running_url(self) -> URL | None:
+        """The address of database `sgdb` if the server takes connections, else None. Starts nothing."""
         postmaster = read_postmaster(self.data_folder)
         if postmaster is None or not accepts_connections(postmaster, self.data_folder):
             return None
@@ -195,7 +196,7 @@ class EmbeddedServer:
         begin = time.monotonic()
         socket_folder = choose_socket_folder(self.data_folder, self._account)
         while True:
-            if (url := self._running_url()) is not None:
+            if (url := self.running_url()) is not None:
                 return url
             waited = time.monotonic() - begin
             live = self._live_postmaster()

@@ -133,7 +133,7 @@ def make_set(
         insert(BenchmarkSet).values(
             id=set_id,
             name=f"{config} seed {base_seed}",
-            config_id=_config_id(connection, ids, config, source_file_id),
+            config_id=find_or_make_config(connection, ids, config, source_file_id),
             num_games=num_games,
             base_seed=base_seed,
             source_file_id=source_file_id,
@@ -147,7 +147,10 @@ def extend_set(connection: Connection, set_id: int, num_games: int) -> None:
     connection.execute(update(BenchmarkSet).where(BenchmarkSet.id == set_id).values(num_games=num_games))
 
 
-def _config_id(connection: Connection, ids: IdSource, config: GameConfig, source_file_id: int) -> int:
+def find_or_make_config(
+    connection: Connection, ids: IdSource, config: GameConfig, source_file_id: int | None
+) -> int:
+    """The id of the config, which is made if it is new. Raises ConflictError."""
     same = and_(
         GameConfigRow.num_rows == config.num_rows,
         GameConfigRow.num_cols == config.num_cols,

@@ -27,8 +27,14 @@ def sizes(connection: Connection) -> Sizes:
     """Bytes on disk, of the tables and of the database; writes nothing."""
     return Sizes(
         tables=_measured(connection, lambda table: func.pg_total_relation_size(table.name)),
-        database=connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one(),
+        database=database_size(connection),
     )
+
+
+def database_size(connection: Connection) -> int:
+    """Bytes on disk of all that is in the database; waits for no lock."""
+    size: int = connection.execute(select(func.pg_database_size(func.current_database()))).scalar_one()
+    return size
 
 
 def _measured(connection: Connection, measure: Callable[[Table], ColumnElement[int]]) -> dict[str, int]:

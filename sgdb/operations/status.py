@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
+from sgdb.database.blobs import file_totals
 from sgdb.database.engine import (
     database_url,
     describe,
@@ -23,11 +24,13 @@ from sgdb.database.revisions import SchemaStatus, state
 from sgdb.database.runs import KIND
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes
-from sgdb.errors import DatabaseMissingError, FileAccessError, UnsupportedServerError
+from sgdb.errors import DatabaseMissingError, FileAccessError, SgdbError, UnsupportedServerError
 from sgdb.pickles.whereabouts import Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import checkpoint_files
 from sgdb.storage.journal import Journal
+from sgdb.storage.training_notes import TrainingNotes
 
 _INIT = "sgdb init"
 _READY = "ready"
@@ -63,14 +66,25 @@ class FilesStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class CheckpointFilesStatus:
+    """Bytes of checkpoints that lie in files, hence in no backup: how many contents, their bytes, and the
+    folder of this database."""
+
+    count: int
+    bytes: int
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
 class StatusResult:
     """What is known; None where the server is down or the database is not there.
 
     `state` is "ready", or what keeps it from being so: "not set up", "stopped", "no database",
     "unsupported server", "no tables", "outdated" or "newer". `next_step` is the way out of that.
     `last_run["status"]` is as `sgdb query runs` tells it, and `broken_off` are the runs of that status.
-    `debts` are saves of dual storages that have not reached both sides, the oldest `owed_since`; `mismatches`
-    are values on which the two sides differ.
+    `debts` are saves of dual storages that have not reached both sides, `training_debts` what trainings could
+    not tell the database, the oldest of both `owed_since`; `mismatches` are values on which the two sides
+    differ.
     """
 
     address: str
@@ -92,6 +106,8 @@ class StatusResult:
     debts: int = 0
     owed_since: str | None = None
     mismatches: int = 0
+    training_debts: int = 0
+    checkpoint_files: CheckpointFilesStatus | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
@@ -128,7 +144,7 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
     engine = make_engine(url, connect_timeout=settings.connect_timeout)
     try:
         with transaction(engine, read_only=True) as connection:
-            result = _look(connection, result)
+            result = _look(connection, result, settings)
             if result.state != _READY:
                 return result
             recorded, unfinished = recorded_files(connection, KIND), running(connection)
@@ -141,18 +157,29 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
 
 
 def _journal(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """What dual storages have left; a journal that cannot be read is told, and no reason to tell no more."""
+    """What dual storages and trainings have left; a journal that cannot be read is told, and no reason to
+    tell no more."""
     journal = Journal(settings.journal_folder)
+
+    def tell(error: SgdbError) -> None:
+        progress.notice(f"the journal cannot be read: {error.message}")
+
     try:
         debts, mismatches = journal.debts(), journal.mismatches()
+        notes = list(TrainingNotes(settings.journal_folder).read(None, tell))
     except FileAccessError as error:
-        progress.notice(f"the journal cannot be read: {error.message}")
+        tell(error)
         return {}
-    since = debts[0].since if debts else None
-    return {"debts": sum(debt.saves for debt in debts), "owed_since": since, "mismatches": len(mismatches)}
+    since = [debt.since for debt in debts] + [note.written_at for note in notes]
+    return {
+        "debts": sum(debt.saves for debt in debts),
+        "training_debts": len(notes),
+        "owed_since": min(since, default=None),
+        "mismatches": len(mismatches),
+    }
 
 
-def _look(connection: Connection, result: StatusResult) -> StatusResult:
+def _look(connection: Connection, result: StatusResult, settings: Settings) -> StatusResult:
     info = server_info(connection)
     result = replace(result, server_version=info.version_text, encoding=info.encoding)
     try:
@@ -173,7 +200,14 @@ def _look(connection: Connection, result: StatusResult) -> StatusResult:
         tables=tuple(TableStatus(table, rows[table], size.tables[table]) for table in rows),
         runs=rows["runs"],
         last_run=last_run(connection),
+        checkpoint_files=_checkpoint_files(connection, settings),
     )
+
+
+def _checkpoint_files(connection: Connection, settings: Settings) -> CheckpointFilesStatus | None:
+    count, size = file_totals(connection)
+    folder = str(checkpoint_files(settings, connection).folder)
+    return CheckpointFilesStatus(count, size, folder) if count else None
 
 
 def _with_runs(engine: Engine, result: StatusResult, unfinished: list[int]) -> StatusResult:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from sgdb.benchmark.replay import BotReplay, Replay, replay
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
-from sgdb.database.checks import Check, run_checks
+from sgdb.database.checks import Check, Further, run_checks
 from sgdb.database.compare import Difference, compare_game, compare_result
 from sgdb.database.coverage import (
     listed,
@@ -63,6 +63,8 @@ from sgdb.pickles.whereabouts import hash_file
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
+from sgdb.storage.checkpoint_reading import describe_bytes, wrong_bytes
 
 __all__ = ["BotReplay", "FileVerdict", "Replay", "VerifyOptions", "VerifyResult", "verify"]
 
@@ -177,7 +179,7 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
-        verifier = _Verifier(connection, progress, limit)
+        verifier = _Verifier(connection, progress, limit, checkpoint_files(settings, connection))
         if options.paths:
             selection = verifier.files(selection)
             if not verifier.verdicts:
@@ -216,9 +218,12 @@ class _ArchiveSource:
 
 
 class _Verifier:
-    def __init__(self, connection: Connection, progress: Progress, limit: int | None) -> None:
+    def __init__(
+        self, connection: Connection, progress: Progress, limit: int | None, checkpoints: CheckpointFiles
+    ) -> None:
         self._connection = connection
         self._progress = progress
+        self._checkpoint_files = checkpoints
         self._limit = limit
         # No pickle has a time. Rows without a source, or of an import, may.
         self._with_times: set[int | None] = {None}
@@ -273,7 +278,15 @@ class _Verifier:
             detail += f"; damaged: {', '.join(damaged)}"
         if without := len(taken) - len(kept):
             detail += f"; {without} files were migrated without keeping the original"
-        self.checks = [*run_checks(self._connection), Check("archive hashes", not damaged, detail)]
+        self.checks = [
+            *run_checks(self._connection, self._of_checkpoints()),
+            Check("archive hashes", not damaged, detail),
+        ]
+
+    def _of_checkpoints(self) -> Further:
+        """Their bytes are there, in the database and in files, and are those that were stored."""
+        wrong = wrong_bytes(self._connection, self._checkpoint_files, self._progress)
+        return Further("checkpoints", wrong, lambda: describe_bytes(self._connection))
 
     @contextmanager
     def _bar(self, total: int) -> Iterator[None]:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from sgdb.storage.moves import MoveStorage
     from sgdb.storage.pickle_files import PickleStorage
     from sgdb.storage.postgres import PostgresStorage
+    from sgdb.storage.training import TrainingRun
 
 __all__ = [
     "BenchmarkData",
@@ -28,6 +29,7 @@ __all__ = [
     "MoveStorage",
     "PickleStorage",
     "PostgresStorage",
+    "TrainingRun",
     "open_storage",
 ]
 
@@ -41,6 +43,7 @@ _MODULES = {
     "MoveStorage": "sgdb.storage.moves",
     "PickleStorage": "sgdb.storage.pickle_files",
     "PostgresStorage": "sgdb.storage.postgres",
+    "TrainingRun": "sgdb.storage.training",
     "open_storage": "sgdb.storage.factory",
 }
 

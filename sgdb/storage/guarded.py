@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Mapping, Sequence
 
-from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError
 from sgdb.records import BenchmarkData, BotPerformance, GameSnapshot, IdRuns
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.breaker import CircuitBreaker
+from sgdb.storage.guard import Guard
 from sgdb.storage.moves import MoveStorage
-from sgdb.storage.patience import patiently
 from sgdb.storage.postgres import PostgresStorage
 
-log = logging.getLogger(__name__)
 _BATCH = 1000
 _BATCH_CHARACTERS = 1 << 20  # of boards
-T = TypeVar("T")
 
 
 class GuardedDatabase(BenchmarkStorage, MoveStorage):
     """A PostgresStorage each call of which comes to an end, whatever state the server is in.
 
-    A call takes at most `seconds` when the server does not answer. After a failure the breaker lets calls
-    fail at once for a while, with DatabaseUnreachableError; that the database has gone and that it is back
-    is logged once. `iter_games` fetches batch by batch. Everything else is as PostgresStorage promises.
+    A call takes at most `seconds` when the server does not answer, and none after a failure for a while: see
+    `Guard`. `iter_games` fetches batch by batch. Everything else is as PostgresStorage promises.
     """
 
     kind = "database"
@@ -33,8 +27,8 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def __init__(self, database: PostgresStorage, breaker: CircuitBreaker, *, seconds: float) -> None:
         super().__init__(database.config, database.base_seed)
         self._database = database
-        self._breaker = breaker
-        self._seconds = seconds
+        guard = Guard(breaker, seconds=seconds, answers=database.answers, abandon=database.abandon)
+        self._call = guard.call
 
     def load_data(self) -> BenchmarkData | None:
         """As PostgresStorage."""
@@ -92,35 +86,6 @@ class GuardedDatabase(BenchmarkStorage, MoveStorage):
     def close(self) -> None:
         """As PostgresStorage."""
         self._database.close()
-
-    def _call(self, work: Callable[[], T]) -> T:
-        if not self._breaker.allows():
-            raise DatabaseUnreachableError(
-                "the database was away a moment ago and has not been tried again yet",
-                hint="nothing has to be done: it is tried again from time to time",
-            )
-        try:
-            value = patiently(
-                work,
-                seconds=self._seconds,
-                answers=self._database.answers,
-                abandon=self._database.abandon,
-            )
-        except EnvironmentFaultError as error:
-            if self._breaker.failed():
-                log.warning("the database is away: %s", error.message)
-            raise
-        except BusyError:
-            raise  # it is there, and says nothing about the next call
-        except Exception:
-            self._came_back()
-            raise
-        self._came_back()
-        return value
-
-    def _came_back(self) -> None:
-        if self._breaker.succeeded():
-            log.warning("the database is back")
 
 
 def _batch(games: Iterator[GameSnapshot]) -> list[GameSnapshot]:

@@ -20,18 +20,17 @@ import os
 import secrets
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from sgdb.atomic import atomic_file, file_error, make_folder
 from sgdb.database.compare import Difference
 from sgdb.errors import FileAccessError, SgdbError
 from sgdb.records import GameConfig
+from sgdb.storage.note_files import locked, notes
 
 _FORMAT = 1
 
@@ -144,7 +143,7 @@ class Journal:
         """A note that is on disk before the block begins. What the block does not settle stays owed."""
         make_folder(self._debts)
         path = self._debts / f"{debt.pair.name}-{secrets.token_hex(8)}.json"
-        with _locked(path):
+        with locked(path):
             _write_debt(path, debt)
             note = Note(path, debt)
             try:
@@ -156,7 +155,7 @@ class Journal:
     def _put_together(self, path: Path, debt: Debt) -> None:
         """Adds a call's note to that of its side, unless somebody is at work on that one."""
         together = self._debts / f"{debt.pair.name}-{debt.lacks}.json"
-        with _locked(together, wait=False, is_unique=False) as is_free:
+        with locked(together, wait=False, is_unique=False) as is_free:
             if is_free:
                 _write_debt(together, debt.after(_read_debt(together)))
                 path.unlink(missing_ok=True)
@@ -164,8 +163,8 @@ class Journal:
     def debts(self) -> list[Debt]:
         """All that is owed, oldest first; what is at work in a live process is not."""
         found = []
-        for path in _notes(self._debts, ""):
-            with _locked(path, wait=False, is_unique=_is_unique(path)) as is_free:
+        for path in notes(self._debts):
+            with locked(path, wait=False, is_unique=_is_unique(path)) as is_free:
                 debt = _read_debt(path) if is_free else None
             if debt is not None:
                 found.append(debt)
@@ -173,7 +172,7 @@ class Journal:
 
     def owes(self, pair: Pair) -> bool:
         """Whether there is a note for the pair, maybe one of a call at work; quick, since every call asks."""
-        return next(_notes(self._debts, pair.name), None) is not None
+        return next(notes(self._debts, pair.name), None) is not None
 
     @contextmanager
     def claim(self, pair: Pair) -> Iterator[list[Debt]]:
@@ -181,8 +180,8 @@ class Journal:
         well. Empty when there are none, or when they are claimed or at work elsewhere."""
         claimed: dict[Path, Debt] = {}
         with ExitStack() as locks:
-            for path in _notes(self._debts, pair.name):
-                if locks.enter_context(_locked(path, wait=False, is_unique=_is_unique(path))):
+            for path in notes(self._debts, pair.name):
+                if locks.enter_context(locked(path, wait=False, is_unique=_is_unique(path))):
                     debt = _read_debt(path)
                     if debt is not None and debt.pair == pair:
                         claimed[path] = debt
@@ -194,7 +193,7 @@ class Journal:
 
     def mismatches(self) -> list[Mismatch]:
         """All that is recorded, pair by pair."""
-        return [found for path in _notes(self._mismatches, "") for found in _read_mismatches(path)]
+        return [found for path in notes(self._mismatches) for found in _read_mismatches(path)]
 
     def record(self, pair: Pair, found: Sequence[Difference]) -> None:
         """Adds to what is recorded of a pair; a value that is recorded already is brought up to date."""
@@ -212,7 +211,7 @@ class Journal:
     def _change(self, pair: Pair, change: Callable[[_Known], _Known]) -> None:
         make_folder(self._mismatches)
         path = self._path_of(pair)
-        with _locked(path, is_unique=False):
+        with locked(path, is_unique=False):
             known = change({found.difference[:3]: found for found in _read_mismatches(path)})
             if known:
                 entries = [
@@ -234,43 +233,8 @@ def _dated(pair: Pair, found: Iterable[Difference]) -> _Known:
 # -- files --------------------------------------------------------------------------------------
 
 
-def _notes(folder: Path, prefix: str) -> Iterator[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            names = sorted(entry.name for entry in entries)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise file_error(error, f"cannot look into {folder}") from error
-    for name in names:
-        if name.startswith(prefix) and name.endswith(".json"):
-            yield folder / name
-
-
 def _is_unique(path: Path) -> bool:
     return not path.stem.endswith(("-database", "-pickle"))
-
-
-@contextmanager
-def _locked(path: Path, *, wait: bool = True, is_unique: bool = True) -> Iterator[bool]:
-    """Keeps every other process and thread away from the file at `path`; yields False when one is there
-    already and `wait` is not asked for. The lock is a file beside it. That of a name which is never used
-    again goes with its file; any other stays, since somebody may be waiting for it."""
-    lock = FileLock(path.with_suffix(".lock"), timeout=-1 if wait else 0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    except OSError as error:
-        raise file_error(error, f"cannot lock {path}") from error
-    try:
-        yield True
-    finally:
-        if is_unique and not path.exists():
-            with suppress(OSError):
-                Path(lock.lock_file).unlink()
-        lock.release()
 
 
 def _write_debt(path: Path, debt: Debt) -> None:

@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import logging
-import math
-import os
-import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import Any
-from weakref import WeakSet
 
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine
 
 from sgdb.database.access import check_ready, require_set_up
 from sgdb.database.direct import DirectConnections, Question, ask_within
-from sgdb.database.engine import database_url, make_engine, open_engine, transaction
+from sgdb.database.engine import database_url, open_engine, transaction
 from sgdb.database.histories import add_histories, read_histories, recorded_games
 from sgdb.database.locks import lock_bots_in_set
 from sgdb.database.parts import Parts, Revision
@@ -27,7 +23,6 @@ from sgdb.database.sets import bots_with_results, find_set
 from sgdb.errors import (
     DatabasePermissionError,
     DatabaseUnreachableError,
-    EnvironmentFaultError,
     NotFoundError,
 )
 from sgdb.records import BenchmarkData, BotPerformance, GameConfig, GameSnapshot, IdRuns
@@ -36,6 +31,7 @@ from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.cache import KeptSet, cache_of
 from sgdb.storage.moves import MoveStorage
 from sgdb.storage.saving import Save, WholeSetNeededError
+from sgdb.storage.wires import Wires, answers
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +61,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         self._opened: DirectConnections | None = None
         self._opening = threading.Lock()
         self._parts = Parts(self._ask, self.config, self.base_seed)
-        self._sessions: WeakSet[Any] = WeakSet()
+        self._wires = Wires()
 
     # -- reading --------------------------------------------------------------------------------
 
@@ -230,9 +226,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
     def abandon(self) -> None:
         """Makes calls that wait for a server without an answer fail at once, in whichever thread they are."""
         opened, self._opened = self._opened, None  # first: by this they know that they are not to try again
-        for session in list(self._sessions):
-            with suppress(Exception), socket.socket(fileno=os.dup(session.fileno())) as wire:
-                wire.shutdown(socket.SHUT_RDWR)
+        self._wires.cut()
         if opened is not None:
             opened.close()
 
@@ -240,17 +234,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
         """Whether the server answers anybody, found out by a connection of its own within about `seconds`.
         False when there has been no connection yet."""
         opened = self._opened
-        if opened is None:
-            return False
-        probe = make_engine(opened.engine.url, connect_timeout=max(1, math.floor(seconds)))
-        try:
-            with transaction(probe) as connection:
-                connection.exec_driver_sql("SELECT 1")
-        except EnvironmentFaultError:
-            return False
-        finally:
-            probe.dispose()
-        return True
+        return opened is not None and answers(opened.engine.url, seconds)
 
     def _connections(self) -> DirectConnections:
         with self._opening:
@@ -266,7 +250,7 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
     def _open(self) -> Engine:
         require_set_up(self.settings)
         engine = open_engine(self.settings, on_notice=log.info)
-        event.listen(engine, "connect", lambda session, _: self._sessions.add(session))
+        self._wires.watch(engine)
         try:
             check_ready(engine)
         except BaseException:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pickle
 import pickletools
+import sys
 from itertools import islice
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -51,9 +53,17 @@ def test_made_files_have_the_opcodes_of_a_real_pickler(
     """Only frames may lie otherwise."""
     config = GameConfig(5, 7, 3)
     path = write_legacy(tmp_path / "made.pkl", config, num_games, bots)
-    monkeypatch.setattr(plain.GameConfig, "__module__", plain.CONFIG_MODULE)
-    for cls in (plain.GameSnapshot, plain.BotPerformance):
-        monkeypatch.setattr(cls, "__module__", plain.DATA_MODULES[0])
+    modules = {plain.CONFIG_MODULE: [plain.GameConfig]}
+    modules |= {plain.DATA_MODULES[0]: [plain.GameSnapshot, plain.BotPerformance]}
+    for name, classes in modules.items():  # as the pickler wants to find them
+        parts = name.split(".")
+        for end in range(1, len(parts) + 1):
+            parent = ".".join(parts[:end])
+            if parent not in sys.modules:
+                monkeypatch.setitem(sys.modules, parent, ModuleType(parent))
+        for cls in classes:
+            monkeypatch.setattr(cls, "__module__", name)
+            monkeypatch.setattr(sys.modules[name], cls.__name__, cls, raising=False)
     objects = _objects(config, num_games, bots)
     assert plain.load(path) == objects
     assert _opcodes(path.read_bytes()) == _opcodes(pickle.dumps(objects, 4))

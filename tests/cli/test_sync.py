@@ -75,6 +75,7 @@ def test_a_debt_is_told_and_paid(
                 "error": None,
             }
         ],
+        "sessions": [],
     }
     assert not owed.debts()
     assert "owed" not in sgdb_process("status", SGDB_HOME=home).stdout

@@ -77,7 +77,7 @@ def test_json_is_one_pure_document(sgdb_process: Process, engine: Engine, path: 
             "notes": [],
         }
     ]
-    assert [check["ok"] for check in document["checks"]] == [True, False, True, True, True, True]
+    assert [check["ok"] for check in document["checks"]] == [True, False, True, True, True, True, True]
 
 
 def test_csv_has_a_line_a_file(sgdb_process: Process, path: Path) -> None:

@@ -16,6 +16,7 @@ from sgdb.database.models import (
     ArchiveChunk,
     Base,
     BenchmarkSet,
+    Blob,
     Bot,
     DepartingGame,
     Game,
@@ -53,7 +54,8 @@ GOOD: dict[type[Base], dict[str, Any]] = {
         "completed": True,
     },
     TrainingSession: {"id": 1, "bot_id": 1, "hyperparameters": {}, "start_time": NOON},
-    ModelCheckpoint: {"id": 1, "training_session_id": 1, "epoch": 0},
+    Blob: {"sha256": SHA256, "size_bytes": 2, "data": b"\x00\xff"},
+    ModelCheckpoint: {"id": 1, "training_session_id": 1, "epoch": 0, "weights_sha256": SHA256},
     GameHistory: {"id": 1, "game_id": 1, "bot_id": 1, "move_sequence": [[0, 0]]},
 }
 # Tables that only triggers write.
@@ -82,7 +84,14 @@ REFUSED: list[tuple[type[Base], str, Any]] = [
     (GameResult, "execution_time_ms", float("inf")),
     (TrainingSession, "hyperparameters", None),
     (TrainingSession, "start_time", None),
+    (TrainingSession, "status", "asleep"),
+    (TrainingSession, "uid", None),
+    (Blob, "sha256", SHA256.upper()),
+    (Blob, "size_bytes", -1),
+    (Blob, "size_bytes", 3),
     (ModelCheckpoint, "epoch", None),
+    (ModelCheckpoint, "weights_sha256", SHA256[::-1]),
+    (ModelCheckpoint, "optimizer_sha256", SHA256[::-1]),
     (ModelCheckpoint, "file_size_bytes", -1),
     (GameHistory, "move_sequence", "north"),
     (Run, "status", "asleep"),
@@ -233,6 +242,28 @@ def test_metadata_is_searched_by_index(engine: Engine, model: type[Base]) -> Non
         query = f'EXPLAIN SELECT id FROM {model.__tablename__} WHERE metadata @> \'{{"origin": "x"}}\''
         plan = "\n".join(connection.scalars(text(query)))
     assert f"ix_{model.__tablename__}_metadata" in plan
+
+
+def test_a_bot_outlives_its_checkpoint(filled: Engine) -> None:
+    """A checkpoint that is deleted takes no bot along; the bytes stay for whoever has the same."""
+    with transaction(filled) as connection:
+        connection.execute(update(Bot).values(checkpoint_id=1))
+        connection.execute(delete(ModelCheckpoint))
+        assert connection.execute(select(Bot.name, Bot.checkpoint_id)).one() == ("bot", None)
+        assert count(connection, Blob) == 1
+
+
+def test_bytes_that_are_needed_do_not_go(filled: Engine) -> None:
+    """As long as a checkpoint names them, nobody can delete them."""
+    with filled.connect() as connection, pytest.raises(IntegrityError, match="weights_sha256"):
+        connection.execute(delete(Blob))
+
+
+def test_a_part_of_the_bytes_can_be_read(filled: Engine) -> None:
+    """Weights take on disk what they are long, so that a part is read without unpacking the rest."""
+    with transaction(filled) as connection:
+        connection.execute(update(Blob).values(data=b"a" * 100_000, size_bytes=100_000))
+        assert connection.scalar(select(func.pg_column_size(Blob.data))) == 100_000
 
 
 def test_archived_bytes_are_not_compressed_again(filled: Engine) -> None:

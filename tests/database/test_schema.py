@@ -68,6 +68,13 @@ PROGRAMS = {
         SELECT oid::regprocedure::text, pg_get_functiondef(oid), proacl::text FROM pg_proc
         WHERE pronamespace = 'public'::regnamespace ORDER BY 1
     """,
+    "views": """
+        SELECT viewname, definition, obj_description(c.oid), reloptions, relacl::text,
+            ARRAY(SELECT col_description(c.oid, attnum) FROM pg_attribute
+                WHERE attrelid = c.oid ORDER BY attnum)
+        FROM pg_views JOIN pg_class c ON c.oid = format('%I.%I', schemaname, viewname)::regclass
+        WHERE schemaname = 'sgdb_views' ORDER BY 1
+    """,
 }
 
 HEAD = revisions.known_revisions()[-1]
@@ -215,6 +222,61 @@ class TestUpAndDown:
             assert files == [("p", "rejected", "taken back")]
             assert connection.execute(text("SELECT name, source_file_id FROM bots")).all() == [("B", None)]
 
+    def test_sessions_and_checkpoints_go_up_and_down_with_their_values(self, engine: Engine) -> None:
+        """0004: a status of somebody's own is kept aside and comes back; bytes move into the old columns."""
+        schema.downgrade(engine, "0003")
+        run(
+            engine,
+            "INSERT INTO bots (name) VALUES ('agent')",
+            "INSERT INTO training_sessions (bot_id, hyperparameters, start_time, end_time, status)"
+            " SELECT id, '{}', now(), CASE WHEN status = 'done' THEN now() END, status"
+            " FROM bots, unnest('{done,paused,running,failed}'::text[]) WITH ORDINALITY AS s (status, n)"
+            " ORDER BY n",
+            "INSERT INTO model_checkpoints (training_session_id, epoch, model_weights) VALUES (1, 1, 'old')",
+        )
+        schema.upgrade(engine)
+        statuses = "SELECT status, metadata ->> 'status' FROM training_sessions ORDER BY id"
+        with transaction(engine, read_only=True) as connection:
+            assert [tuple(row) for row in connection.execute(text(statuses))] == [
+                ("completed", "done"),
+                ("interrupted", "paused"),
+                ("running", None),
+                ("failed", None),
+            ]
+            assert connection.scalar(text("SELECT count(DISTINCT uid) FROM training_sessions")) == 4
+        run(
+            engine,
+            "INSERT INTO blobs (sha256, size_bytes, data) VALUES (repeat('a', 64), 3, 'new')",
+            "INSERT INTO blobs (sha256, size_bytes) VALUES (repeat('b', 64), 3)",
+            "INSERT INTO model_checkpoints"
+            " (training_session_id, epoch, weights_sha256, optimizer_sha256, file_path)"
+            " VALUES (1, 2, repeat('a', 64), repeat('b', 64), 'f')",
+            "UPDATE bots SET checkpoint_id = 2",
+        )
+        schema.downgrade(engine, "0003")
+        with transaction(engine, read_only=True) as connection:
+            found = connection.execute(text("SELECT status FROM training_sessions ORDER BY id"))
+            assert list(found.scalars()) == ["done", "paused", "running", "failed"]
+            kept = "SELECT epoch, model_weights, optimizer_state, file_path FROM model_checkpoints ORDER BY 1"
+            assert [(e, bytes(w), o, f) for e, w, o, f in connection.execute(text(kept))] == [
+                (1, b"old", None, None),
+                (2, b"new", None, "f"),
+            ]
+
+    def test_whoever_may_write_checkpoints_may_write_their_bytes(self, empty: Engine, user: URL) -> None:
+        """0004: rights on checkpoints are rights on the bytes that were in their row before."""
+        schema.upgrade(empty)
+        schema.downgrade(empty, "0003")
+        run(empty, f"GRANT SELECT, INSERT ON model_checkpoints TO {user.username}")
+        schema.upgrade(empty)
+        with transaction(empty, read_only=True) as connection:
+            may = "SELECT has_table_privilege(:name, 'blobs', :right)"
+            found = {
+                right: connection.scalar(text(may), {"name": user.username, "right": right})
+                for right in ("SELECT", "INSERT", "UPDATE", "DELETE")
+            }
+        assert found == {"SELECT": True, "INSERT": True, "UPDATE": False, "DELETE": False}
+
     def test_rows_do_not_hinder_the_way_down(self, engine: Engine) -> None:
         """The two tables that refer to each other can be taken down while they do."""
         run(
@@ -260,7 +322,9 @@ class TestUpAndDown:
             Base.metadata.create_all(connection)
         modelled = catalog(empty)
         assert {kind: migrated[kind] for kind in CATALOG} == {kind: modelled[kind] for kind in CATALOG}
-        assert {kind: modelled[kind] for kind in PROGRAMS} == {"triggers": [], "functions": []}
+        assert {kind: modelled[kind] for kind in PROGRAMS} == {
+            "triggers": [], "functions": [], "views": [],
+        }  # fmt: skip
 
     def test_no_index_is_built_twice(self, engine: Engine) -> None:
         """No plain index begins with columns that another index of its table begins with too."""
@@ -292,6 +356,7 @@ class TestUpAndDown:
             ("result_totals", "benchmark_set_id"): "CASCADE",
             ("result_totals", "bot_id"): "CASCADE",
             ("game_totals", "benchmark_set_id"): "CASCADE",
+            ("bots", "checkpoint_id"): "SET NULL",
         }
 
 

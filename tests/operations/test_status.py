@@ -266,4 +266,6 @@ def test_the_json_keys() -> None:
         "debts",
         "owed_since",
         "mismatches",
+        "training_debts",
+        "checkpoint_files",
     ]

@@ -81,6 +81,7 @@ def test_what_was_migrated_is_equal(settings: Settings, engine: Engine, folder: 
         "board shapes and colours",
         "orphans",
         "totals",
+        "checkpoints",
         "archive hashes",
     ]
     assert ("without keeping the original" in alone.checks[-1].detail) is not archive

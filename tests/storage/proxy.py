@@ -23,6 +23,7 @@ class Proxy:
         self._flowing = threading.Event()
         self._flowing.set()
         self._closed = False
+        self._refusing = False
         self.connections = 0
         threading.Thread(target=self._accept, daemon=True).start()
 
@@ -37,6 +38,11 @@ class Proxy:
         """From now on nothing comes through, as when a machine hangs: connections stand and say nothing."""
         self._flowing.clear()
 
+    def refuse(self) -> None:
+        """All connections end, and so does every new one at once, as where no server runs."""
+        self._refusing = True
+        self.cut()
+
     def cut(self) -> None:
         """All connections end at once; new ones can be made."""
         pairs, self._pairs = self._pairs, []
@@ -47,6 +53,7 @@ class Proxy:
 
     def thaw(self) -> None:
         """What stood still ends, and everything works again."""
+        self._refusing = False
         self.cut()
         self._flowing.set()
 
@@ -63,6 +70,9 @@ class Proxy:
             except OSError:
                 return
             self.connections += 1
+            if self._refusing:
+                client.close()
+                continue
             threading.Thread(target=self._pass_on, args=(client,), daemon=True).start()
 
     def _pass_on(self, client: socket.socket) -> None:

@@ -8,8 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from sgdb.cli.options import FormatOption, SetOption, StartOption, StopOption, parse_config
-from sgdb.cli.output import Format, board_text, near
+from sgdb.cli.options import (
+    TERMINAL,
+    FormatOption,
+    PlotOption,
+    SetOption,
+    StartOption,
+    StopOption,
+    parse_config,
+    plot_target,
+)
+from sgdb.cli.output import Format, Output, board_text, near
 from sgdb.cli.performance import MEANS, PERFORMANCE_COLUMNS, in_short, performance_in_short
 from sgdb.cli.session import session
 
@@ -38,19 +47,26 @@ def bot_performance(
             help="Sort by this field: numbers from the highest, texts alphabetically.", metavar="FIELD"
         ),
     ] = None,
+    plot: PlotOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """How every bot did on every benchmark set.
 
     The completion rate is from 0 to 1. Tiles cleared (with the standard deviation of a sample), singles
-    remaining and moves made are means over the bot's results in the set.
+    remaining and moves made are means over the bot's results in the set. --plot draws the number that is
+    sorted by, else the completion rate.
     """
     from sgdb.operations import performance as operations
 
     current = session(context)
+    target = plot_target(plot, format)
     sort = _FIELD_OF_COLUMN.get(sort, sort) if sort else None
     options = operations.BotPerformanceOptions(bot, set_id, parse_config(config), seed, sort)
     rows = operations.bot_performance(options, current.settings(), current.output.progress())
+    if rows and target is not None:
+        _draw_performance(rows, sort, target, current.output)
+    if target == TERMINAL and rows:
+        return
     if format is Format.TABLE:
         current.output.data(format, PERFORMANCE_COLUMNS, performance_in_short(rows), rows)
     else:
@@ -59,6 +75,37 @@ def bot_performance(
         filtered = options != operations.BotPerformanceOptions(sort=sort)
         found = "no results of that kind" if filtered else "no results yet: sgdb migrate-pickles FOLDER"
         current.output.message(found)
+
+
+_AXES = {
+    "completion_rate": "part of the boards completed, from 0 to 1",
+    "tiles_cleared_mean": "tiles cleared, mean of the boards",
+    "tiles_cleared_stddev": "tiles cleared, standard deviation",
+    "singles_remaining_mean": "singles remaining, mean of the boards",
+    "moves_made_mean": "moves made, mean of the boards",
+    "games": "boards played",
+    "completed": "boards completed",
+}
+_PANELS = 12  # charts, one a set; more sets share one chart
+
+
+def _draw_performance(rows: list[dict[str, Any]], sort: str | None, target: str, output: Output) -> None:
+    from sgdb.cli.plots import Bar, Bars, show
+
+    field = sort if sort in _AXES else "completion_rate"
+    span = (0.0, 1.0) if field == "completion_rate" else None
+    by_set: dict[str, list[dict[str, Any]]] = {}
+    for row in map(in_short, rows):
+        by_set.setdefault(f"set {row['set']}: {row['config']}, seed {row['seed']}", []).append(row)
+    if len(by_set) <= _PANELS:
+        groups = {title: [(row["bot"], row) for row in found] for title, found in by_set.items()}
+    else:
+        groups = {"all sets": [(f"{row['bot']}, set {row['set']}", row) for row in map(in_short, rows)]}
+    charts = [
+        Bars(title, _AXES[field], [Bar(name, row[field] or 0.0) for name, row in found], span)
+        for title, found in groups.items()
+    ]
+    show(charts, target, output)
 
 
 @query.command("sets")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgdb.cli.options import FormatOption, parse_config
+from sgdb.cli.options import TERMINAL, FormatOption, PlotOption, parse_config, plot_target
 from sgdb.cli.output import Format, Output, harmless
 from sgdb.cli.session import session
 from sgdb.records import GameConfig, RankBy, Resampling
@@ -41,6 +41,7 @@ def compare(
     confidence: ConfidenceOption = _DEFAULT.confidence,
     resamples: ResamplesOption = _DEFAULT.resamples,
     seed: SeedOption = _DEFAULT.seed,
+    plot: PlotOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Two bots on the boards that both have played.
@@ -48,16 +49,22 @@ def compare(
     Boards won, tied and lost by BOT_A, its mean minus BOT_B's with a bootstrap interval, the p-value of a
     paired test, and the probability of improvement: the part of the boards on which BOT_A does better, ties
     counting half. More tiles cleared and boards completed are better, fewer singles remaining; of the moves
-    made no number is. A board that stands in several sets counts once. docs/comparing-bots.md says how to
-    read it.
+    made no number is. A board that stands in several sets counts once. --plot draws the probabilities of
+    improvement. docs/comparing-bots.md says how to read it.
     """
     from sgdb.operations import standings as operations
 
     current = session(context)
+    target = plot_target(plot, format)
     options = operations.CompareOptions(
         bot_a, bot_b, set_id, parse_config(config), Resampling(confidence, resamples, seed)
     )
     result = operations.compare(options, current.settings(), current.output.progress())
+    if target is not None:
+        _draw_comparison(result, target, current.output)
+    if target == TERMINAL:
+        _say_coverage(result, current.output)
+        return
     if format is not Format.TABLE:
         current.output.data(format, operations.COMPARE_FIELDS, result.rows, result.to_json())
         _say_coverage(result, current.output)
@@ -69,6 +76,29 @@ def compare(
         current.output.data(format, _COMPARED, shown, None)
     _say_coverage(result, current.output)
     _say_intervals(options.resampling, current.output)
+
+
+def _draw_comparison(result: CompareResult, target: str, output: Output) -> None:
+    from sgdb.cli.plots import Bar, Bars, show
+
+    options = result.options
+    charts = [
+        Bars(
+            f"A = {options.bot_a}, B = {options.bot_b}: {_boards(judged[0]['boards'])} of"
+            f" {shape or 'all configs'}",
+            f"probability that A does better; 0.5: no difference"
+            f" ({options.resampling.confidence * 100:g} % intervals)",
+            [
+                Bar(row["metric"], row["improvement"], row["improvement_low"], row["improvement_high"])
+                for row in judged
+            ],
+            span=(0.0, 1.0),
+            mark=0.5,
+        )
+        for shape, rows in groupby(result.rows, key=_shape)
+        for judged in [[row for row in rows if row["improvement"] is not None]]
+    ]
+    show(charts, target, output)
 
 
 _COMPARED = ("metric", "better", "wins", "ties", "losses", "A", "B", "A - B", "p", "improvement")
@@ -150,6 +180,7 @@ def leaderboard(
     confidence: ConfidenceOption = _DEFAULT.confidence,
     resamples: ResamplesOption = _DEFAULT.resamples,
     seed: SeedOption = _DEFAULT.seed,
+    plot: PlotOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """The bots ranked over all sets, on the boards that all of them have played.
@@ -157,16 +188,23 @@ def leaderboard(
     Shown are the part of the boards that a bot completes, and the part of the tiles that it clears: the mean,
     and the mean of the middle half (interquartile mean), each with a stratified bootstrap interval. Every
     shape of board has the same weight. Bots that have not played the same boards are ranked in leagues of
-    their own, and who lacks what is said. docs/comparing-bots.md says how to read it.
+    their own, and who lacks what is said. --plot draws what is ranked by, a chart a league.
+    docs/comparing-bots.md says how to read it.
     """
     from sgdb.operations import standings as operations
 
     current = session(context)
+    target = plot_target(plot, format)
     options = operations.LeaderboardOptions(
         parse_config(config), tuple(bot or ()), by, min_boards, Resampling(confidence, resamples, seed)
     )
     result = operations.leaderboard(options, current.settings(), current.output.progress())
-    if format is Format.TABLE:
+    if target is not None:
+        _draw_leagues(result, target, current.output)
+    if target == TERMINAL:
+        for league in result.leagues:
+            _say_lacking(league, current.output)
+    elif format is Format.TABLE:
         for league in result.leagues:
             _show_league(league, current.output)
         if result.leagues:
@@ -216,10 +254,38 @@ def _show_league(league: Standings, output: Output) -> None:
         for row in league.rows
     ]
     output.data(Format.TABLE, columns, rows, None)
+    _say_lacking(league, output)
+
+
+def _say_lacking(league: Standings, output: Output) -> None:
+    from sgdb.operations.standings import listed
+
     _say_some(
         [f"not ranked here: {name} has not played {listed(lacks)}" for name, lacks in league.lacking.items()],
         output,
     )
+
+
+def _draw_leagues(result: LeaderboardResult, target: str, output: Output) -> None:
+    from sgdb.cli.plots import Bar, Bars, show
+    from sgdb.operations.standings import listed
+
+    value, what = {
+        RankBy.COMPLETION: ("completion", "part of the boards completed"),
+        RankBy.TILES: ("tiles_share_iqm", "part of the tiles cleared, mean of the middle half of the boards"),
+    }[result.options.by]
+    axis = f"{what}, from 0 to 1 ({result.options.resampling.confidence * 100:g} % intervals)"
+    name = "completion_rate" if value == "completion" else value
+    charts = [
+        Bars(
+            listed(league.boards),
+            axis,
+            [Bar(row["bot"], row[name], row[f"{value}_low"], row[f"{value}_high"]) for row in league.rows],
+            span=(0.0, 1.0),
+        )
+        for league in result.leagues
+    ]
+    show(charts, target, output)
 
 
 def _flat(result: LeaderboardResult) -> list[dict[str, Any]]:

@@ -95,10 +95,16 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
         }
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
         lines.append(("files", f"{files.recorded:,} migrated" + (f": {told}" if told else "")))
-    if result.debts:
-        lines.append(("owed", f"{_count(result.debts, 'save')} since {result.owed_since}: sgdb sync"))
+    owed = {"save": result.debts, "training event": result.training_debts}
+    if told := ", ".join(_count(number, what) for what, number in owed.items() if number):
+        lines.append(("owed", f"{told} since {result.owed_since}: sgdb sync"))
     if result.mismatches:
         lines.append(("differ", f"{_count(result.mismatches, 'value')}: sgdb query mismatches"))
+    if found := result.checkpoint_files:
+        count = _count(found.count, "file")
+        lines.append(
+            ("outside", f"{count} of checkpoints, {size(found.bytes)}, in no backup: {found.folder}")
+        )
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines
 
