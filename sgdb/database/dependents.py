@@ -23,6 +23,7 @@ from sgdb.database.models import (
     GameConfigRow,
     GameHistory,
     GameResult,
+    ModelCheckpoint,
     SourceFile,
     TrainingSession,
 )
@@ -104,13 +105,24 @@ def find_heirs(connection: Connection, run_id: int) -> Heirs:
         .join(Bot, Bot.name == func.jsonb_extract_path_text(key.c.value, "0"))
         .where(Bot.source_file_id.in_(own), SourceFile.run_id != run_id, SourceFile.status.in_(TAKEN))
     )
+    trained = (
+        select(Bot.id, TrainingSession.source_file_id)
+        .join(TrainingSession, TrainingSession.bot_id == Bot.id)
+        .where(Bot.source_file_id.in_(own), TrainingSession.source_file_id.not_in(own))
+    )
     with_config = (
         select(GameConfigRow.id.label("id"), BenchmarkSet.source_file_id.label("source"))
         .join(BenchmarkSet, BenchmarkSet.config_id == GameConfigRow.id)
         .where(GameConfigRow.source_file_id.in_(own), BenchmarkSet.source_file_id.not_in(own))
     )
+    trained_on = (
+        select(GameConfigRow.id, TrainingSession.source_file_id)
+        .join(TrainingSession, TrainingSession.config_id == GameConfigRow.id)
+        .where(GameConfigRow.source_file_id.in_(own), TrainingSession.source_file_id.not_in(own))
+    )
     return Heirs(
-        _first(connection, with_results.union_all(with_key)), _first(connection, with_config.union_all())
+        _first(connection, with_results.union_all(with_key, trained)),
+        _first(connection, with_config.union_all(trained_on)),
     )
 
 
@@ -134,6 +146,8 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
     configs = select(GameConfigRow.id).where(
         GameConfigRow.source_file_id.in_(own), GameConfigRow.id.not_in(list(heirs.configs))
     )
+    trainings = select(TrainingSession.id).where(TrainingSession.source_file_id.in_(own))
+    checkpoints = select(ModelCheckpoint.id).where(ModelCheckpoint.source_file_id.in_(own))
     for what, table, where in (
         ("games in its sets", Game, Game.benchmark_set_id.in_(sets)),
         ("results on its games", GameResult, GameResult.game_id.in_(games)),
@@ -143,6 +157,8 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
             GameResult.bot_id.in_(bots) & GameResult.game_id.not_in(games),
         ),
         ("sets with its board configs", BenchmarkSet, BenchmarkSet.config_id.in_(configs)),
+        ("checkpoints of its trainings", ModelCheckpoint, ModelCheckpoint.training_session_id.in_(trainings)),
+        ("bots that are its checkpoints", Bot, Bot.checkpoint_id.in_(checkpoints)),
     ):
         others = _is_others(table.source_file_id, run_id)
         query = (
@@ -155,13 +171,14 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
         )
         for count, run, path, status in connection.execute(query):
             yield Dependent(*_origin(run, path, status), f"{count:,} {what}")
+    by_programs = TrainingSession.source_file_id.is_(None)
     added = ~is_brought_history(run_id)
     of_others = GameHistory.bot_id.in_(bots) & GameHistory.game_id.not_in(games)
     for what, found in (
         ("histories on its games", GameHistory.game_id.in_(games) & added),
         ("histories of its bots on other games", of_others & added),
-        ("training sessions of its bots", TrainingSession.bot_id.in_(bots)),
-        ("training sessions with its board configs", TrainingSession.config_id.in_(configs)),
+        ("training sessions of its bots", TrainingSession.bot_id.in_(bots) & by_programs),
+        ("training sessions with its board configs", TrainingSession.config_id.in_(configs) & by_programs),
     ):
         if count := connection.execute(select(func.count()).where(found)).scalar_one():
             yield Dependent(None, "from no file", f"{count:,} {what}")

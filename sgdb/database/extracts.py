@@ -8,14 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, Text, cast, select
+from sqlalchemy import Connection, Text, cast, func, select
 
 from sgdb.database.histories import parse_moves
-from sgdb.database.models import BenchmarkSet, Bot, Game, GameHistory, GameResult
+from sgdb.database.models import (
+    BenchmarkSet,
+    Bot,
+    Game,
+    GameConfigRow,
+    GameHistory,
+    GameResult,
+    TrainingSession,
+)
 from sgdb.database.reading import streamed
 
 Row = tuple[Any, ...]
+
+
+def _moment(column: Any) -> Any:
+    """A time as ISO 8601 in UTC, to the microsecond."""
+    return func.to_char(func.timezone("UTC", column), 'YYYY-MM-DD"T"HH24:MI:SS.US"+00:00"')
+
+
 _BOTS: tuple[Any, ...] = (
     Bot.name,
     Bot.bot_type,
@@ -44,6 +60,23 @@ _HISTORIES: tuple[Any, ...] = (
     cast(GameHistory.move_sequence, Text),
     cast(GameHistory.board_states, Text),
     cast(GameHistory.decision_metadata, Text),
+)
+
+
+_SESSIONS: tuple[Any, ...] = (
+    cast(TrainingSession.uid, Text),
+    Bot.name,
+    TrainingSession.name,
+    GameConfigRow.num_rows,
+    GameConfigRow.num_cols,
+    GameConfigRow.num_colors,
+    _moment(TrainingSession.start_time),
+    _moment(TrainingSession.end_time),
+    _moment(TrainingSession.heartbeat_at),
+    TrainingSession.status,
+    cast(TrainingSession.hyperparameters, Text),
+    cast(TrainingSession.final_metrics, Text),
+    cast(TrainingSession.metadata_, Text),
 )
 
 
@@ -100,3 +133,18 @@ def extract_histories(connection: Connection, set_id: int, base_seed: int) -> It
     for row in streamed(connection, query):
         parse_moves(row[2], f"bot {row[0]!a}, game {row[1]} of set {set_id}")
         yield (base_seed, *row)
+
+
+def extract_sessions(connection: Connection, uid: UUID | None = None) -> Iterator[Row]:
+    """Uid, agent, name, board shape, times, status, hyperparameters, final metrics and metadata of training
+    sessions, all or the one with this `uid`, by start and uid."""
+    query = (
+        select(*_SESSIONS)
+        .join(Bot, Bot.id == TrainingSession.bot_id)
+        .outerjoin(GameConfigRow, GameConfigRow.id == TrainingSession.config_id)
+        .order_by(TrainingSession.start_time, TrainingSession.uid)
+    )
+    if uid is not None:
+        query = query.where(TrainingSession.uid == uid)
+    for row in connection.execute(query):
+        yield tuple(row)

@@ -14,6 +14,7 @@ from sqlalchemy import BigInteger, Connection, cast, delete, func, select, updat
 from sqlalchemy.orm import aliased
 
 from sgdb.database import totals
+from sgdb.database.blobs import remove_unused
 from sgdb.database.dependents import (
     Heirs,
     files_of,
@@ -33,8 +34,10 @@ from sgdb.database.models import (
     GameConfigRow,
     GameHistory,
     GameResult,
+    ModelCheckpoint,
     Run,
     SourceFile,
+    TrainingSession,
 )
 from sgdb.database.provenance import (
     ROLLED_BACK,
@@ -183,6 +186,7 @@ def take_back(
         removed["histories"] = histories
     taken.results = _remove_rows(connection, GameResult, own)
     taken.games = _remove_rows(connection, Game, own)
+    removed |= _remove_trainings(connection, own)
     for name, table in (("sets", BenchmarkSet), ("bots", Bot), ("configs", GameConfigRow)):
         removed[name] = connection.execute(delete(table).where(table.source_file_id.in_(own))).rowcount
     extended = _extended(connection, run.id)
@@ -202,6 +206,18 @@ def take_back(
     finish_run(connection, taken.run_id, "done")
     taken.counts = {"games": sum(taken.games.values()), "results": sum(taken.results.values()), **removed}
     return taken
+
+
+def _remove_trainings(connection: Connection, own: Any) -> dict[str, int]:
+    """How many checkpoints and sessions went. Bytes in the database go with them; files are left to the next
+    `sgdb checkpoints prune`."""
+    removed = {}
+    for name, table in (("checkpoints", ModelCheckpoint), ("sessions", TrainingSession)):
+        if count := connection.execute(delete(table).where(table.source_file_id.in_(own))).rowcount:
+            removed[name] = count
+    if removed:
+        remove_unused(connection)
+    return removed
 
 
 def _hand_on(connection: Connection, heirs: Heirs) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 from sgdb.errors import ExportedFolderError, SgdbError
 from sgdb.interchange.formats import FORMATS
 from sgdb.interchange.strict_json import loads
-from sgdb.interchange.tables import BOTS, INT64, SETS, TABLES
+from sgdb.interchange.tables import INT64, TABLES
 from sgdb.interchange.values import require_attributes, require_bot_name
 from sgdb.pickles.inert import shown
 from sgdb.records import Contents, GameConfig
@@ -63,18 +63,21 @@ class SetEntry:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A folder's description; `format` is the name of the files' format."""
+    """A folder's description; `format` is that of the files. `weights` are the bytes of checkpoints by their
+    SHA-256, or None where they were left out."""
 
     format: str
     sets: list[SetEntry]
     files: Mapping[str, FileEntry] = field(default_factory=dict)
+    weights: Mapping[str, FileEntry] | None = None
     sgdb_version: str | None = None
     schema_revision: str | None = None
     created_at: str | None = None
 
     def all_files(self) -> list[FileEntry]:
         """Every file but the manifest."""
-        return [*self.files.values(), *(entry for one in self.sets for entry in one.files.values())]
+        of_sets = (entry for one in self.sets for entry in one.files.values())
+        return [*self.files.values(), *of_sets, *(self.weights or {}).values()]
 
     def to_bytes(self) -> bytes:
         """The file's content."""
@@ -89,6 +92,7 @@ class Manifest:
             "created_at": self.created_at,
             "rows": rows,
             "files": {name: entry.to_json() for name, entry in self.files.items()},
+            "weights": None if self.weights is None else [one.to_json() for one in self.weights.values()],
             "sets": [_set_json(one) for one in self.sets],
         }
         return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()
@@ -118,7 +122,8 @@ class Manifest:
         manifest = cls(
             format,
             [_set(_Reader(one, f"set {at}")) for at, one in enumerate(reader.items("sets"), 1)],
-            _files(reader, {SETS.name, BOTS.name}),
+            _files(reader, {name for name, table in TABLES.items() if not table.by_set}),
+            _weights(reader),
             *(reader.text(name, optional=True) for name in ("sgdb_version", "schema_revision", "created_at")),
         )
         paths = [entry.path for entry in manifest.all_files()]
@@ -195,15 +200,26 @@ def _files(reader: _Reader, known: set[str]) -> dict[str, FileEntry]:
     for name, value in files.entries.items():
         if name not in known:
             raise _damaged(f"{files.where}: {shown(name)} is no table that belongs there")
-        entry = files.below(name, value)
-        path, sha256 = entry.text("path"), entry.text("sha256")
-        if not _stays_below(path):
-            raise entry.refused("path", "a path below the folder")
-        if _SHA256.fullmatch(sha256) is None:
-            raise entry.refused("sha256", "a SHA-256 in lower-case hexadecimal")
-        rows, size = (entry.number(each, 0, INT64) for each in ("rows", "size_bytes"))
-        found[name] = FileEntry(path, rows, size, sha256)
+        found[name] = _file(files.below(name, value))
     return found
+
+
+def _weights(reader: _Reader) -> dict[str, FileEntry] | None:
+    if reader.entries.get("weights") is None:
+        return None
+    items = reader.items("weights")
+    entries = [_file(_Reader(item, f"{reader.where}, weights {at}")) for at, item in enumerate(items, 1)]
+    return {entry.sha256: entry for entry in entries}
+
+
+def _file(entry: _Reader) -> FileEntry:
+    path, sha256 = entry.text("path"), entry.text("sha256")
+    if not _stays_below(path):
+        raise entry.refused("path", "a path below the folder")
+    if _SHA256.fullmatch(sha256) is None:
+        raise entry.refused("sha256", "a SHA-256 in lower-case hexadecimal")
+    rows, size = (entry.number(each, 0, INT64) for each in ("rows", "size_bytes"))
+    return FileEntry(path, rows, size, sha256)
 
 
 def _stays_below(path: str) -> bool:

@@ -18,14 +18,26 @@ from typing import BinaryIO, TypeVar
 from sgdb.database.bots import BotRow
 from sgdb.database.coverage import listed
 from sgdb.errors import ExportedFolderError, FileAccessError, NotFoundError, SgdbError, ValueRefusedError
+from sgdb.interchange.folder_trainings import FolderTraining, read_trainings
 from sgdb.interchange.formats import FORMATS
 from sgdb.interchange.manifest import MAX_BYTES, NAME, FileEntry, Manifest, SetEntry, is_below
 from sgdb.interchange.rows import MoveRow, SetRows, TimedResults
-from sgdb.interchange.tables import BOTS, GAMES, HISTORIES, RESULTS, SETS, Row, Table
+from sgdb.interchange.tables import (
+    BOTS,
+    CHECKPOINTS,
+    GAMES,
+    HISTORIES,
+    RESULTS,
+    SESSIONS,
+    SETS,
+    Row,
+    Table,
+)
 from sgdb.interchange.values import require_bot_name, require_metadata
 from sgdb.pickles.inert import shown
 from sgdb.pickles.rows import Notes
 from sgdb.records import Contents, GameSnapshot, IdRuns
+from sgdb.storage.contents import Contents as StoredContents
 
 _CHUNK = 1 << 20
 _MOST_SMALL_ROWS = 1_000_000  # of bots and sets, which are kept in memory
@@ -35,7 +47,8 @@ OnBytes = Callable[[int], object]
 
 class ExportedFolder:
     """A folder whose manifest has been read. `sha256` and `size` are the manifest's; `bots` are what the
-    folder says about bots, by name; `sets` come in the manifest's order."""
+    folder says about bots, by name; `sets` come in the manifest's order. `trainings` are None where the bytes
+    of their checkpoints were left out."""
 
     def __init__(self, path: Path) -> None:
         """Raises NotFoundError, FileAccessError, ExportedFolderError, or ValueRefusedError."""
@@ -54,6 +67,20 @@ class ExportedFolder:
                 raise ValueRefusedError(f"bot {shown(bot.name)} stands twice")
             self.bots[bot.name] = bot
         self.sets = self._sets()
+        self.trainings: list[FolderTraining] | None = None
+        if SESSIONS.name not in self.manifest.files:
+            self.trainings = []
+        elif self.manifest.weights is not None:
+            sessions, checkpoints = self._small(SESSIONS), self._small(CHECKPOINTS)
+            self.trainings = read_trainings(sessions, checkpoints, self.manifest.weights)
+
+    def weights(self, sha256: str) -> StoredContents:
+        """The bytes of a checkpoint, which are proven when they are read. Raises ExportedFolderError or
+        FileAccessError."""
+        assert self.manifest.weights is not None
+        entry = self.manifest.weights[sha256]
+        with _verified(self.path, entry, None):
+            return StoredContents(sha256, entry.size_bytes, path=self.path / entry.path)
 
     def _small(self, table: Table) -> list[Row]:
         entry = self.manifest.files.get(table.name)

@@ -117,7 +117,42 @@ HISTORIES = Table(
     ),
     by_set=True,
 )
-TABLES = {table.name: table for table in (SETS, BOTS, GAMES, RESULTS, HISTORIES)}
+SESSIONS = Table(
+    "sessions",
+    (
+        Column("uid", Kind.TEXT),
+        Column("bot", Kind.TEXT),
+        Column("name", Kind.TEXT, optional=True),
+        Column("num_rows", Kind.INTEGER, optional=True),
+        Column("num_cols", Kind.INTEGER, optional=True),
+        Column("num_colors", Kind.INTEGER, optional=True),
+        Column("start_time", Kind.TEXT),
+        Column("end_time", Kind.TEXT, optional=True),
+        Column("heartbeat_at", Kind.TEXT, optional=True),
+        Column("status", Kind.TEXT),
+        Column("hyperparameters", Kind.JSON),
+        Column("final_metrics", Kind.JSON, optional=True),
+        Column("metadata", Kind.JSON, optional=True),
+    ),
+    by_set=False,
+)
+CHECKPOINTS = Table(
+    "checkpoints",
+    (
+        Column("session", Kind.TEXT),
+        Column("epoch", Kind.INTEGER),
+        Column("weights_sha256", Kind.TEXT, optional=True),
+        Column("weights_bytes", Kind.INTEGER, optional=True),
+        Column("optimizer_sha256", Kind.TEXT, optional=True),
+        Column("optimizer_bytes", Kind.INTEGER, optional=True),
+        Column("file_path", Kind.TEXT, optional=True),
+        Column("bots", Kind.JSON),
+        Column("metrics", Kind.JSON, optional=True),
+        Column("metadata", Kind.JSON, optional=True),
+    ),
+    by_set=False,
+)
+TABLES = {table.name: table for table in (SETS, BOTS, GAMES, RESULTS, HISTORIES, SESSIONS, CHECKPOINTS)}
 
 _TYPES: dict[Kind, set[type]] = {
     Kind.INTEGER: {int},

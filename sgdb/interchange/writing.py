@@ -34,7 +34,18 @@ from sgdb.database.sets import StoredSet
 from sgdb.errors import AlreadyExistsError, SgdbError
 from sgdb.interchange.formats import FORMATS
 from sgdb.interchange.manifest import MAX_BYTES, NAME, FileEntry, Manifest, SetEntry, is_below
-from sgdb.interchange.tables import BOTS, GAMES, HISTORIES, RESULTS, SETS, Row, Table
+from sgdb.interchange.tables import (
+    BOTS,
+    CHECKPOINTS,
+    GAMES,
+    HISTORIES,
+    RESULTS,
+    SESSIONS,
+    SETS,
+    Row,
+    Table,
+)
+from sgdb.interchange.trainings import Trainings
 from sgdb.records import Contents, GameConfig
 
 
@@ -85,14 +96,22 @@ class HashedFile(io.RawIOBase):
 
 
 class FolderWriter:
-    """One export of these sets to `folder`. `file_count` is how many files it will be.
+    """One export of these sets to `folder`, with all `trainings` if they are given. `file_count` is how many
+    files it will be.
 
     Raises MissingPackageError or IncompleteSetError, and AlreadyExistsError where a file stands that it may
     not `overwrite`: before anything is written.
     """
 
     def __init__(
-        self, connection: Connection, folder: Path, sets: Sequence[StoredSet], format: str, *, overwrite: bool
+        self,
+        connection: Connection,
+        folder: Path,
+        sets: Sequence[StoredSet],
+        format: str,
+        *,
+        trainings: Trainings | None = None,
+        overwrite: bool,
     ) -> None:
         self._connection = connection
         self._folder = folder
@@ -101,8 +120,12 @@ class FolderWriter:
         self._kind = FORMATS[format]
         self._kind.require()
         self._sets = self._planned(sets)
-        self._paths = [f"{table.name}{self._kind.suffix}" for table in (SETS, BOTS)]
+        self._trainings = trainings if trainings is not None and trainings.sessions else None
+        tables = (SETS, BOTS) if self._trainings is None else (SETS, BOTS, SESSIONS, CHECKPOINTS)
+        self._paths = [f"{table.name}{self._kind.suffix}" for table in tables]
         self._paths += [path for one in self._sets for path in one.paths.values()]
+        if self._trainings is not None:
+            self._paths += [path for path, _, _ in self._trainings.weights()]
         self.file_count = len(self._paths) + 1
         there = [path for path in (NAME, *self._paths) if os.path.lexists(folder / path)]
         if there and not overwrite:
@@ -146,10 +169,21 @@ class FolderWriter:
         names: dict[str, None] = {}
         for one in self._sets:
             names |= dict.fromkeys(key for key, _ in one.contents.results)
-        for table, rows in ((SETS, self._set_rows()), (BOTS, extract_bots(self._connection, names))):
+        tables = [(SETS, self._set_rows())]
+        trainings = self._trainings
+        weights: dict[str, FileEntry] | None = None
+        if trainings is not None:
+            names |= dict.fromkeys(trainings.bots())
+            tables += [(SESSIONS, iter(trainings.sessions)), (CHECKPOINTS, trainings.rows())]
+        for table, rows in (*tables, (BOTS, extract_bots(self._connection, names))):
             entry = self._table(f"{table.name}{self._kind.suffix}", table, rows)
             files[table.name] = entry
             yield self._written(entry, None)
+        if trainings is not None and trainings.with_bytes:
+            weights = {}
+            for path, sha256, pieces in trainings.weights():
+                weights[sha256] = entry = self._bytes(path, pieces)
+                yield self._written(entry, None)
         entries = []
         for one in self._sets:
             of_set = {}
@@ -164,6 +198,7 @@ class FolderWriter:
             self._format,
             entries,
             files,
+            weights,
             sgdb_version=sgdb.__version__,
             schema_revision=current(self._connection),
             created_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -192,6 +227,15 @@ class FolderWriter:
             hashed = HashedFile(file)
             count = self._kind.write(hashed, table, rows)  # type: ignore[arg-type]
         return FileEntry(name, count, hashed.size, hashed.sha256)
+
+    def _bytes(self, name: str, pieces: Iterable[bytes]) -> FileEntry:
+        path = self._folder / name
+        make_folder(path.parent)
+        with atomic_file(path, overwrite=self._overwrite) as file:
+            hashed = HashedFile(file)
+            for piece in pieces:
+                hashed.write(piece)
+        return FileEntry(name, 0, hashed.size, hashed.sha256)
 
     def _written(self, entry: FileEntry, set_id: int | None) -> WrittenFile:
         return WrittenFile(self._folder / entry.path, set_id, entry.sha256, entry.size_bytes)

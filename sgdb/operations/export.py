@@ -19,23 +19,27 @@ from sgdb.database.provenance import set_ids, sources
 from sgdb.database.runs import IMPORT
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
 from sgdb.errors import AlreadyExistsError, NotFoundError, UsageError
+from sgdb.interchange.trainings import Trainings
 from sgdb.interchange.writing import FolderWriter, HashedFile
 from sgdb.pickles.writer import write_pickle
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, ExportFormat, GameSnapshot, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import checkpoint_files
 
 _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Which sets (None for all) go to which folder."""
+    """Which sets (None for all) go to which folder. With all sets a folder of tables also gets the trainings,
+    and their checkpoints' bytes unless `weights` is False."""
 
     to: Path
     set_ids: tuple[int, ...] | None = None
     format: ExportFormat = ExportFormat.PICKLE
     overwrite: bool = False
+    weights: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def export(
         stored = [describe_set(connection, set_id) for set_id in wanted]
         if options.format.is_folder:
             without = list[str]()
-            total, written = _folder(connection, options, stored)
+            total, written = _folder(connection, settings, options, stored)
         else:
             if options.format is ExportFormat.PICKLE:
                 plans, without = _pickles(options.to, stored), list[str]()
@@ -113,12 +117,19 @@ def export(
 
 
 def _folder(
-    connection: Connection, options: ExportOptions, stored: list[StoredSet]
+    connection: Connection, settings: Settings, options: ExportOptions, stored: list[StoredSet]
 ) -> tuple[int, Iterator[ExportedFile]]:
-    """How many files a folder of tables will have, and these, each when it is written. No sets, no folder."""
-    if not stored:
+    """How many files a folder of tables will have, and these, each when it is written. Without sets and
+    trainings there is no folder."""
+    trainings = None
+    if options.set_ids is None:
+        files_of = checkpoint_files(settings, connection)
+        trainings = Trainings(connection, files_of, with_bytes=options.weights)
+    if not stored and (trainings is None or not trainings.sessions):
         return 0, iter(())
-    writer = FolderWriter(connection, options.to, stored, options.format.value, overwrite=options.overwrite)
+    writer = FolderWriter(
+        connection, options.to, stored, options.format.value, trainings=trainings, overwrite=options.overwrite
+    )
     files = (ExportedFile(file.path, file.set_id, file.sha256, file.size_bytes) for file in writer.write())
     return writer.file_count, files
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +27,15 @@ from sgdb.database.provenance import (
 )
 from sgdb.database.runs import IMPORT, AnyRun, DryRun, RealRun
 from sgdb.errors import ConflictError, FileAccessError, InputRefusedError, NotFoundError, SgdbError
+from sgdb.interchange.folder_trainings import FolderTraining
 from sgdb.interchange.reading import ExportedFolder, FolderSet
 from sgdb.interchange.tables import GAMES, HISTORIES, RESULTS
+from sgdb.interchange.training_intake import take_training
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_saving import Destination
 
 _COUNTS = ("read", "inserted", "identical", "rejected")
 _KINDS = ("games", "results", "histories")
@@ -83,9 +88,32 @@ class SetReport:
             counts.update(_zeros() | {"read": read, "rejected": read})
 
 
+@dataclass(slots=True)
+class TrainingReport:
+    """What became of one training session and its checkpoints; of these the sums add up."""
+
+    uid: str
+    name: str | None
+    bot: str
+    status: str = "rejected"
+    checkpoints: dict[str, int] = field(default_factory=_zeros)
+    error: str | None = None
+    refusal: SgdbError | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """The training's entry in the command's JSON."""
+        return {name: getattr(self, name) for name in self.__slots__ if name != "refusal"}
+
+    def _refuse(self, error: SgdbError) -> None:
+        self.status, self.refusal, self.error = "rejected", error, error.message
+        read = self.checkpoints["read"]
+        self.checkpoints = _zeros() | {"read": read, "rejected": read}
+
+
 @dataclass(frozen=True, slots=True)
 class ImportResult:
-    """What an import did; `format` is that of the folder's files."""
+    """What an import did; `format` is that of the folder's files. `without_weights` says that there are
+    trainings in it that cannot be imported, since their checkpoints' bytes were left out."""
 
     run_id: int | None
     dry_run: bool
@@ -93,6 +121,8 @@ class ImportResult:
     folder: Path
     format: str
     sets: list[SetReport]
+    trainings: list[TrainingReport]
+    without_weights: bool
     interrupted: bool
 
     @property
@@ -102,20 +132,27 @@ class ImportResult:
             kind: {name: sum(report.counts()[kind][name] for report in self.sets) for name in _COUNTS}
             for kind in _KINDS
         }
+        checkpoints = [report.checkpoints for report in self.trainings]
+        totals["checkpoints"] = {name: sum(each[name] for each in checkpoints) for name in _COUNTS}
+        statuses = {
+            "sets": [report.status for report in self.sets],
+            "trainings": [report.status for report in self.trainings],
+        }
         return totals | {
-            "sets": {status: sum(report.status == status for report in self.sets) for status in _STATUSES}
+            kind: {status: found.count(status) for status in _STATUSES} for kind, found in statuses.items()
         }
 
     @property
     def exit_code(self) -> int:
-        """0 when all is in, 130 when interrupted; 1 when a set was rejected, or the code of its own error
-        when the folder has no other."""
+        """0 when all is in, 130 when interrupted; 1 when a set or training was rejected, or the code of its
+        own error when the folder has no other."""
         if self.interrupted:
             return 130
-        rejected = [report.refusal for report in self.sets if report.refusal is not None]
+        reports: list[SetReport | TrainingReport] = [*self.sets, *self.trainings]
+        rejected = [report.refusal for report in reports if report.refusal is not None]
         if not rejected:
             return 0
-        if len(self.sets) == 1 and not isinstance(rejected[0], ConflictError):
+        if len(reports) == 1 and not isinstance(rejected[0], ConflictError):
             return rejected[0].exit_code
         return 1
 
@@ -128,6 +165,8 @@ class ImportResult:
             "folder": str(self.folder),
             "format": self.format,
             "sets": [report.to_json() for report in self.sets],
+            "trainings": [report.to_json() for report in self.trainings],
+            "without_weights": self.without_weights,
             "interrupted": self.interrupted,
             "totals": self.totals,
         }
@@ -136,17 +175,19 @@ class ImportResult:
 def import_folder(
     options: ImportOptions, settings: Settings, progress: Progress | None = None
 ) -> ImportResult:
-    """Imports a folder's sets, one transaction each; a dry run does the same in one that is rolled back.
+    """Imports a folder's sets and trainings, one transaction each; a dry run does the same in one that is
+    rolled back, and of trainings only looks at what is there.
 
-    A set that is refused is reported and does not stop the others. KeyboardInterrupt ends the run after the
-    current set has been rolled back and is reported as `interrupted`. Raises NotFoundError, FileAccessError
-    or ExportedFolderError where the folder as a whole is none to be imported, and EnvironmentFaultError or
-    BusyError when the database cannot go on.
+    A set or training that is refused is reported and does not stop the others. KeyboardInterrupt ends the run
+    after the current one has been rolled back and is reported as `interrupted`. Raises NotFoundError,
+    FileAccessError, ExportedFolderError or ValueRefusedError where the folder as a whole cannot be imported,
+    and EnvironmentFaultError or BusyError when the database cannot go on.
     """
     progress = progress or Silent()
     started = time.monotonic()
     folder = ExportedFolder(options.folder)
     reports: list[SetReport] = []
+    trainings: list[TrainingReport] = []
 
     def on_wait() -> None:
         progress.notice("waiting for another command: one at work on the same benchmark set, or a dry run")
@@ -166,7 +207,8 @@ def import_folder(
                 on_retry=progress.notice,
                 kind=IMPORT,
             )
-        interrupted = _Import(folder, run, progress, reports, dry_run=options.dry_run).go()
+        work = _Import(folder, run, progress, reports, dry_run=options.dry_run)
+        interrupted = work.go(_Trainings(folder, run, settings, trainings, dry_run=options.dry_run))
     return ImportResult(
         run_id=run.committed_id,
         dry_run=options.dry_run,
@@ -174,6 +216,8 @@ def import_folder(
         folder=options.folder,
         format=folder.manifest.format,
         sets=reports,
+        trainings=trainings,
+        without_weights=folder.trainings is None,
         interrupted=interrupted,
     )
 
@@ -194,8 +238,8 @@ class _Import:
         self._reports = reports
         self._dry_run = dry_run
 
-    def go(self) -> bool:
-        """Takes one set after the other; returns whether it was interrupted."""
+    def go(self, trainings: _Trainings) -> bool:
+        """Takes one set after the other, then the trainings; returns whether it was interrupted."""
         sets, progress = self._folder.sets, self._progress
         progress.start(sum(one.size for one in sets), "B")
         try:
@@ -204,6 +248,7 @@ class _Import:
                     report = _report(one)
                     self._set(one, report)
                     self._reports.append(report)
+                trainings.go()
         except KeyboardInterrupt:
             return True
         except SgdbError:
@@ -248,6 +293,89 @@ class _Import:
         run.attempt(record)
 
 
+class _Trainings:
+    """The folder's trainings, one transaction each."""
+
+    def __init__(
+        self,
+        folder: ExportedFolder,
+        run: AnyRun,
+        settings: Settings,
+        reports: list[TrainingReport],
+        *,
+        dry_run: bool,
+    ) -> None:
+        self._folder = folder
+        self._run = run
+        self._settings = settings
+        self._reports = reports
+        self._dry_run = dry_run
+
+    def go(self) -> None:
+        """Takes one after the other."""
+        for training in self._folder.trainings or ():
+            report = TrainingReport(str(training.uid), training.name, training.bot)
+            report.checkpoints["read"] = len(training.checkpoints)
+            try:
+                self._run.attempt(partial(self._take, training, report))
+            except (InputRefusedError, FileAccessError, NotFoundError) as error:
+                report._refuse(error)
+                self._run.attempt(partial(self._record, training, report))
+            self._reports.append(report)
+
+    def _take(self, training: FolderTraining, report: TrainingReport, connection: Connection) -> None:
+        folder, run, settings = self._folder, self._run, self._settings
+        source: list[int] = []
+
+        def make_source() -> int:
+            if not source:
+                source.append(_make_source(connection, run, folder))
+            return source[0]
+
+        known = {name: folder.bots[name] for name in training.bots if name in folder.bots}
+        add_bots(connection, run.ids, known, make_source)
+        to = Destination(
+            connection,
+            checkpoint_files(settings, connection),
+            settings.checkpoint_limit,
+            settings.lock_timeout,
+        )
+        taken = take_training(to, training, folder.weights, make_source, dry_run=self._dry_run)
+        report.status = "imported" if source else "identical"
+        report.checkpoints.update(inserted=taken.inserted, identical=taken.identical)
+        if source:
+            complete_source_file(
+                connection,
+                source[0],
+                status=_RECORDED[report.status],
+                contents={"kind": "training", "uid": report.uid},
+                counts={"checkpoints": report.checkpoints},
+            )
+
+    def _record(self, training: FolderTraining, report: TrainingReport, connection: Connection) -> None:
+        """Writes a refusal down, once."""
+        record_rejection(
+            connection,
+            self._run.ids,
+            lambda: self._run.id(connection),
+            self._folder.manifest_path,
+            self._folder.sha256,
+            f"{training}: {report.error}",
+            {"checkpoints": report.checkpoints},
+        )
+
+
+def _make_source(connection: Connection, run: AnyRun, folder: ExportedFolder) -> int:
+    return make_source_file(
+        connection,
+        run.ids,
+        run.id(connection),
+        folder.manifest_path,
+        sha256=folder.sha256,
+        size_bytes=folder.size,
+    )
+
+
 class _Taking:
     """One set on its way in, inside its transaction."""
 
@@ -287,15 +415,7 @@ class _Taking:
 
     def _make_source(self) -> int:
         if self._source is None:
-            folder, run = self._folder, self._run
-            self._source = make_source_file(
-                self._connection,
-                run.ids,
-                run.id(self._connection),
-                folder.manifest_path,
-                sha256=folder.sha256,
-                size_bytes=folder.size,
-            )
+            self._source = _make_source(self._connection, self._run, self._folder)
         return self._source
 
     def _name(self, intake: Intake) -> None:

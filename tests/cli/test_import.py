@@ -68,12 +68,16 @@ def test_the_json_document(sgdb_process: Process, folder: Path) -> None:
         "dry_run": False,
         "folder": "out",
         "format": "csv",
+        "trainings": [],
+        "without_weights": False,
         "interrupted": False,
         "totals": {
             "games": eight,
             "results": eight,
             "histories": none,
+            "checkpoints": none,
             "sets": {"imported": 2, "identical": 0, "rejected": 0},
+            "trainings": {"imported": 0, "identical": 0, "rejected": 0},
         },
     }
 

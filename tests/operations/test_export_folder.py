@@ -59,7 +59,15 @@ def test_the_manifest_names_every_file(
     assert _files(out) == sorted(["manifest.json", f"bots.{format}", f"sets.{format}", *below])
     assert [file.path for file in result.files][-1] == out / "manifest.json"
     manifest = json.loads((out / "manifest.json").read_bytes())
-    assert manifest["rows"] == {"sets": 2, "bots": 3, "games": 9, "results": 13, "histories": 0}
+    assert manifest["rows"] == {
+        "sets": 2,
+        "bots": 3,
+        "games": 9,
+        "results": 13,
+        "histories": 0,
+        "sessions": 0,
+        "checkpoints": 0,
+    }
     entries = [*manifest["files"].values(), *(e for one in manifest["sets"] for e in one["files"].values())]
     assert sorted(entry["path"] for entry in entries) == sorted({*_files(out)} - {"manifest.json"})
     for entry in entries:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import os
 import shutil
@@ -36,6 +35,7 @@ from sgdb.operations.verify import VerifyOptions, verify
 from sgdb.records import BotPerformance, ExportFormat, GameConfig
 from sgdb.settings import Settings, load_settings
 from sgdb.storage.postgres import PostgresStorage
+from tests.folders import contents_of, described, edit, rewrite
 from tests.legacy import dump, write_legacy
 from tests.oddities import ODDITIES, benchmarks
 from tests.steps import Listener, ask, count, database_state, migrate, tamper
@@ -88,39 +88,6 @@ def _import(
     return result
 
 
-def _contents(folder: Path) -> dict[str, Any]:
-    """A folder's files by path, but for what tells when it was written."""
-    found: dict[str, Any] = {
-        str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()
-    }
-    found["manifest.json"] = json.loads(found["manifest.json"]) | {"created_at": None}
-    return found
-
-
-def _rewrite(folder: Path, path: str, change: Callable[[str], str]) -> None:
-    """Changes a file, and what the manifest says about its bytes, as a person would."""
-    file = folder / path
-    raw = change(file.read_bytes().decode()).encode()
-    file.write_bytes(raw)
-    _edit(folder, lambda manifest: _entry(manifest, path).update(_described(raw)))
-
-
-def _described(raw: bytes) -> dict[str, Any]:
-    return {"size_bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
-
-
-def _entry(manifest: dict[str, Any], path: str) -> dict[str, Any]:
-    entries = [*manifest["files"].values(), *(e for one in manifest["sets"] for e in one["files"].values())]
-    return next(entry for entry in entries if entry["path"] == path)
-
-
-def _edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
-    path = folder / "manifest.json"
-    manifest = json.loads(path.read_bytes())
-    change(manifest)
-    path.write_text(json.dumps(manifest))
-
-
 def _path(folder: Path, table: str) -> str:
     """The path of the only file of a table."""
     (path,) = (folder / table).rglob("*.*")
@@ -144,7 +111,7 @@ def test_what_was_strange_about_a_pickle_survives(
         (report,) = _import(other, written).sets
         assert (report.status, report.error) == (status, None)
         again = _export(other, tmp_path / f"{format} again", format)
-        assert _contents(again) == _contents(written)
+        assert contents_of(again) == contents_of(written)
     (back,) = export(ExportOptions(tmp_path / "b"), other).files
     assert back.path.read_bytes() == pickle.path.read_bytes()
     assert verify(VerifyOptions(), other).equal
@@ -176,7 +143,7 @@ def test_any_benchmark_comes_back_equal(
         assert taken.error is None
         assert taken.benchmark_set_id is not None
         again = _export(other, tmp_path / f"{format} again", format, taken.benchmark_set_id)
-        assert _contents(again) == _contents(written)
+        assert contents_of(again) == contents_of(written)
     (back,) = export(ExportOptions(tmp_path / "b", (taken.benchmark_set_id,), overwrite=True), other).files
     assert back.path.read_bytes() == pickle.path.read_bytes()
 
@@ -198,7 +165,7 @@ def test_the_real_files_come_back(
     result = _import(other, written)
     assert result.exit_code == 0
     assert result.totals["sets"]["imported"] == len(result.sets)
-    assert _contents(_export(other, tmp_path / "b", format)) == _contents(written)
+    assert contents_of(_export(other, tmp_path / "b", format)) == contents_of(written)
     assert verify(VerifyOptions((shared_pickles or folder,)), other).equal
 
 
@@ -224,11 +191,11 @@ def test_what_no_pickle_has_survives_too(
         {"read": 2, "inserted": 2, "identical": 0, "rejected": 0},
         None,
     )
-    again = _contents(_export(other, tmp_path / "b", format))
+    again = contents_of(_export(other, tmp_path / "b", format))
     # Blanks between a list's items are no value.
     texts = [
         {path: raw for path, raw in found.items() if "histories" not in path and path != "manifest.json"}
-        for found in (again, _contents(written))
+        for found in (again, contents_of(written))
     ]
     assert texts[0] == texts[1]
     assert PostgresStorage(other, GameConfig(2, 2, 3), 7).load_moves("A") == storage.load_moves("A")
@@ -264,7 +231,7 @@ def test_importing_where_it_came_from_changes_nothing(
     before = {table: database_state(engine)[table] for table in ("games", "game_results", "bots")}
     assert _import(settings, written).totals["sets"] == {"imported": 0, "identical": 1, "rejected": 0}
     assert {table: database_state(engine)[table] for table in before} == before
-    assert _contents(_export(settings, tmp_path / "b", ExportFormat.CSV)) == _contents(written)
+    assert contents_of(_export(settings, tmp_path / "b", ExportFormat.CSV)) == contents_of(written)
     assert verify(VerifyOptions(), settings).equal
 
 
@@ -472,7 +439,7 @@ def test_a_manifest_of_somebody_in_a_hurry(other: Settings, other_engine: Engine
     sound = (written / "manifest.json").read_bytes()
     for change, said in MANIFESTS:
         (written / "manifest.json").write_bytes(sound)
-        _edit(written, change)
+        edit(written, change)
         error = _refused(other, other_engine, written)
         assert said in error.message
         assert error.exit_code == 4
@@ -483,7 +450,7 @@ def test_a_manifest_of_somebody_in_a_hurry(other: Settings, other_engine: Engine
 
 def test_a_game_that_the_order_leaves_out_is_one_with_results(other: Settings, written: Path) -> None:
     """As a board is that no pickle lists: it stays out of pickles, and that is an order like others."""
-    _edit(written, lambda manifest: manifest["sets"][0]["order"].update(games=[[0, 4]]))
+    edit(written, lambda manifest: manifest["sets"][0]["order"].update(games=[[0, 4]]))
     assert _import(other, written).exit_code == 0
 
 
@@ -539,7 +506,7 @@ def test_a_value_that_cannot_be_is_named(
         shutil.copytree(written, folder)
         path = f"{table}.jsonl" if table in ("bots", "sets") else _path(folder, table)
         before = (folder / path).read_bytes()
-        _rewrite(folder, path, lambda text, old=old, new=new: text.replace(old, new, 1))  # type: ignore[misc]
+        rewrite(folder, path, lambda text, old=old, new=new: text.replace(old, new, 1))  # type: ignore[misc]
         assert (folder / path).read_bytes() != before
         error = _refused(other, other_engine, folder)
         assert said in error.message, error.message
@@ -555,7 +522,7 @@ def test_a_board_that_is_said_to_be_drawn_is_drawn(
         lines = (written / path).read_text().splitlines(keepends=True)
         lines[line] = lines[line].replace(": null}", ': {"origin": "regenerated"}}')
         text = "".join(lines) if line == 0 else "".join(lines).replace('"seed": 107420369', '"seed": 1')
-        _rewrite(written, path, lambda _, text=text: text)  # type: ignore[misc]
+        rewrite(written, path, lambda _, text=text: text)  # type: ignore[misc]
         if line:
             assert "game 1: its origin" in _refused(other, other_engine, written).message
         else:
@@ -564,7 +531,7 @@ def test_a_board_that_is_said_to_be_drawn_is_drawn(
 
 def test_rows_that_the_manifest_does_not_count(other: Settings, other_engine: Engine, written: Path) -> None:
     """One more than it says."""
-    _rewrite(written, _path(written, "results"), lambda text: text + RESULT)
+    rewrite(written, _path(written, "results"), lambda text: text + RESULT)
     assert "more rows" in _refused(other, other_engine, written).message
 
 
@@ -575,7 +542,7 @@ def test_a_csv_out_of_a_spreadsheet_is_taken(
     be in any order, too."""
     migrate(settings, write_legacy(folder / "1.pkl", num_games=5, bots=("A", "B")))
     written = _export(settings, tmp_path / "a", ExportFormat.CSV)
-    original = _contents(written)
+    original = contents_of(written)
 
     def resave(text: str) -> str:
         rows = list(csv.reader(text.splitlines()))
@@ -586,9 +553,9 @@ def test_a_csv_out_of_a_spreadsheet_is_taken(
         return "\ufeff" + "\n".join(lines)
 
     for table in ("games", "results"):
-        _rewrite(written, _path(written, table), resave)
+        rewrite(written, _path(written, table), resave)
     assert _import(other, written).exit_code == 0
-    assert _contents(_export(other, tmp_path / "b", ExportFormat.CSV)) == original
+    assert contents_of(_export(other, tmp_path / "b", ExportFormat.CSV)) == original
 
 
 def test_a_folder_written_by_hand_is_taken(other: Settings, other_engine: Engine, tmp_path: Path) -> None:
@@ -599,7 +566,7 @@ def test_a_folder_written_by_hand_is_taken(other: Settings, other_engine: Engine
     files = {}
     for name, text in (("games", GAME), ("results", RESULT.replace('"game_index": 0', '"game_index": 7'))):
         (hand / f"my {name}").write_text(text)
-        files[name] = {"path": f"my {name}", "rows": 1, **_described(text.encode())}
+        files[name] = {"path": f"my {name}", "rows": 1, **described(text.encode())}
     one = {"num_rows": 5, "num_cols": 5, "num_colors": 3, "base_seed": 42, "num_games": 1, "files": files}
     document = {"what": "sgdb export", "version": 1, "format": "jsonl", "files": {}, "sets": [one]}
     (hand / "manifest.json").write_text(json.dumps(document))

@@ -42,6 +42,14 @@ def export(
             "parquet needs sgdb[parquet]."
         ),
     ] = ExportFormat.PICKLE,
+    no_weights: Annotated[
+        bool,
+        typer.Option(
+            "--no-weights",
+            help="With --all, a folder of tables also has the training sessions and their checkpoints: leave "
+            "the weights' bytes out. Such trainings cannot be imported.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there already.")
     ] = False,
@@ -57,7 +65,9 @@ def export(
         wrong = "--set and --all exclude each other" if all_sets else "no benchmark set was named"
         raise UsageError(wrong, hint="give either --set ID (see `sgdb query sets`) or --all")
     current = session(context)
-    options = ExportOptions(to, None if all_sets else tuple(set_ids or ()), format, overwrite)
+    options = ExportOptions(
+        to, None if all_sets else tuple(set_ids or ()), format, overwrite, weights=not no_weights
+    )
 
     def on_file(file: ExportedFile) -> None:
         current.output.text(str(file.path))

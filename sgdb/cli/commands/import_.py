@@ -54,6 +54,10 @@ def import_(
                 f"rejected {_named(report.config)} seed {report.base_seed}: {report.error}",
                 report.refusal.hint if report.refusal else None,
             )
+    for training in result.trainings:
+        if training.error:
+            output_hint = training.refusal.hint if training.refusal else None
+            current.output.error(f"rejected training session {training.uid}: {training.error}", output_hint)
     raise typer.Exit(result.exit_code)
 
 
@@ -93,9 +97,19 @@ def _summary(result: ImportResult, output: Output) -> None:
             f"{kind + ':':<10} {counts['read']:,} read = {counts['inserted']:,} inserted + "
             f"{counts['identical']:,} identical + {counts['rejected']:,} rejected"
         )
+    trainings, counts = totals["trainings"], totals["checkpoints"]
+    if result.trainings:
+        output.message(
+            f"trainings: {trainings['imported']} {would}imported, {trainings['identical']} identical, "
+            f"{trainings['rejected']} rejected; checkpoints: {counts['read']:,} read = "
+            f"{counts['inserted']:,} inserted + {counts['identical']:,} identical + "
+            f"{counts['rejected']:,} rejected"
+        )
+    if result.without_weights:
+        output.message("note: the training sessions are left out, since the folder lacks their weights")
     if result.interrupted:
         output.message("the sets above are done; the one that was at work has been rolled back")
     elif result.dry_run:
         output.message("dry run: nothing was written; run it without --dry-run to import")
-    elif sets["imported"]:
+    elif sets["imported"] or trainings["imported"]:
         output.message("next: sgdb verify")

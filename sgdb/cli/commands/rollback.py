@@ -19,6 +19,9 @@ _COLUMNS = ("file", "set", "games", "results", "original")
 _KINDS = {
     "games": "games",
     "results": "results",
+    "histories": "histories",
+    "checkpoints": "checkpoints",
+    "sessions": "training sessions",
     "sets": "benchmark sets",
     "bots": "bots",
     "configs": "board configs",
