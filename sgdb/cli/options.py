@@ -28,6 +28,15 @@ PathsArgument = Annotated[
     list[Path] | None,
     typer.Argument(help="Files or folders.", metavar="PATH", show_default=False, parser=path_of),
 ]
+WeightsDirOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--weights-dir",
+        help="Where weights of checkpoints are that do not lie beside their pickles; may be repeated.",
+        metavar="FOLDER",
+        parser=path_of,
+    ),
+]
 SetOption = Annotated[
     int, typer.Option("--set", help="Id of the benchmark set (see `sgdb query sets`).", metavar="ID")
 ]

@@ -21,7 +21,8 @@ from sgdb.database.ids import IdSource
 from sgdb.database.models import Archive, ArchiveChunk
 from sgdb.errors import ArchiveError, DiskFullError
 
-_CHUNK = 1 << 20  # bytes of compressed data in a row, and of plain data at a time
+_CHUNK = 1 << 18  # bytes of compressed data in a row; while one is sent it takes several times that
+_PLAIN = 1 << 20  # bytes of plain data at a time
 _IN_MEMORY = 1 << 20  # compressed bytes kept in memory before a temporary file is used
 _LEVEL = 4  # half a file's size more is saved by 9, at eight times the time
 
@@ -202,12 +203,12 @@ def write_archive(connection: Connection, archive_id: int, out: _Sink) -> None:
     Raises ArchiveError when they are not, to the byte, what was stored; `out` is then worthless.
     """
     stream = ArchiveStream(connection, archive_id)
-    while data := stream.read(_CHUNK):
+    while data := stream.read(_PLAIN):
         out.write(data)
 
 
 def check_archive(connection: Connection, archive_id: int) -> None:
     """Reads an archive to its end. Raises ArchiveError."""
     stream = ArchiveStream(connection, archive_id)
-    while stream.read(_CHUNK):
+    while stream.read(_PLAIN):
         pass

@@ -6,7 +6,7 @@ Works inside the caller's transaction and commits nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, and_, delete, func, select
@@ -71,9 +71,11 @@ def file_totals(connection: Connection) -> tuple[int, int]:
     return int(count), int(size)
 
 
-def remove_unused(connection: Connection) -> list[StoredBlob]:
-    """Removes those that no checkpoint names, and returns them."""
+def remove_unused(connection: Connection, among: Collection[str] | None = None) -> list[StoredBlob]:
+    """Removes those that no checkpoint names, all or only those `among` these hashes, and returns them."""
     gone = delete(Blob).where(_is_unused()).returning(*_COLUMNS)
+    if among is not None:
+        gone = gone.where(Blob.sha256.in_(list(among)))
     return [StoredBlob._make(row) for row in connection.execute(gone)]
 
 
@@ -84,6 +86,13 @@ def _is_unused() -> Any:
             for needed in (ModelCheckpoint.weights_sha256, ModelCheckpoint.optimizer_sha256)
         )
     )
+
+
+def is_sound_blob(connection: Connection, sha256: str) -> bool:
+    """Whether the bytes in the database have this hash. The server reads them."""
+    real = func.encode(func.sha256(Blob.data), "hex")
+    query = select(real == Blob.sha256).where(Blob.sha256 == sha256)
+    return connection.execute(query).scalar() is True
 
 
 def wrong_hashes(connection: Connection) -> list[str]:

@@ -243,6 +243,12 @@ def get_checkpoint(connection: Connection, checkpoint_id: int) -> StoredCheckpoi
     return found[0]
 
 
+def find_with_weights(connection: Connection, sha256: str) -> int | None:
+    """The first checkpoint whose weights are these bytes."""
+    query = select(func.min(ModelCheckpoint.id)).where(ModelCheckpoint.weights_sha256 == sha256)
+    return connection.execute(query).scalar()
+
+
 def _checkpoint(row: Any) -> StoredCheckpoint:
     weights = _bytes(row.weights_sha256, row.weights_size, row.weights_in_file, row.own_weights)
     if weights is None and row.file_path is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
+from sgdb.database.experiments import epoch_files, experiment_uid
 from sgdb.database.kept_totals import REPAIR, absent_triggers
 from sgdb.database.models import (
     Archive,
@@ -18,6 +19,7 @@ from sgdb.database.models import (
     GameConfigRow,
     GameResult,
     GameTotals,
+    ModelCheckpoint,
     ResultTotals,
     SourceFile,
     TrainingSession,
@@ -59,6 +61,7 @@ def run_checks(connection: Connection, *further: Further) -> list[Check]:
             _unsound_boards(connection),
             lambda: _sum(connection, Game.id, "boards"),
         ),
+        *_checkpoint_checks(connection),
         _check("orphans", _orphans(connection), lambda: "none"),
         _check(
             "totals",
@@ -168,6 +171,30 @@ def _is_sound(board: Any, rows: int, columns: int, colors: int) -> bool:
             for row in board
         )
     )
+
+
+def _checkpoint_checks(connection: Connection) -> list[Check]:
+    """Where checkpoint files were migrated: that the checkpoints are there which they name."""
+    files = epoch_files(connection)
+    if not files:
+        return []
+    query = (
+        select(TrainingSession.uid, ModelCheckpoint.epoch, ModelCheckpoint.weights_sha256)
+        .join(TrainingSession, TrainingSession.id == ModelCheckpoint.training_session_id)
+        .where(ModelCheckpoint.source_file_id.is_not(None))
+    )
+    stored = {(row[0], row[1]): row[2] for row in connection.execute(query)}
+    named = {(experiment_uid(file.experiment), file.epoch): file for file in files}
+    wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key not in stored]
+    wrong += [f"epoch {epoch} of session {uid} comes from no file" for uid, epoch in stored.keys() - named]
+    without = sum(sha256 is None for sha256 in stored.values())
+    return [
+        _check(
+            "checkpoints as their files name them",
+            iter(wrong),
+            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights",
+        )
+    ]
 
 
 def _orphans(connection: Connection) -> Iterator[str]:

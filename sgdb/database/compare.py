@@ -113,3 +113,37 @@ def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
         for c, cell in enumerate(row)
         if not same_json(cell, theirs[r][c])
     ]
+
+
+def compare_documents(
+    experiment: str, epoch: int, ours: dict[str, Any], theirs: dict[str, Any]
+) -> list[Difference]:
+    """The differences between a checkpoint file and the stored checkpoint, each given as its document
+    (`checkpoint`) and `loss_history` in their JSON forms. An experiment is known by its bot."""
+    documents = [found if type(found := side.get("checkpoint")) is dict else {} for side in (ours, theirs)]
+    pairs: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*documents[0], *documents[1]]):
+        one, other = (document.get(name) for document in documents)
+        if type(one) is dict and type(other) is dict and one and other:
+            pairs |= {
+                f"{name}.{key}": (one.get(key), other.get(key)) for key in dict.fromkeys([*one, *other])
+            }
+        else:
+            pairs[name] = (one, other)
+    pairs |= _losses(ours.get("loss_history"), theirs.get("loss_history"))
+    return [
+        Difference(None, experiment, f"epoch {epoch}, {field}", one, other)
+        for field, (one, other) in pairs.items()
+        if json.dumps(one, sort_keys=True) != json.dumps(other, sort_keys=True)
+    ]
+
+
+def _losses(ours: Any, theirs: Any) -> dict[str, tuple[Any, Any]]:
+    """The losses to compare, by name: those that are not the same, where both sides are lists."""
+    if type(ours) is not list or type(theirs) is not list:
+        return {"loss_history": (ours, theirs)}
+    pairs: dict[str, tuple[Any, Any]] = {"length of loss_history": (len(ours), len(theirs))}
+    for at, (one, other) in enumerate(zip(ours, theirs, strict=False)):
+        if one != other or type(one) is not type(other):
+            pairs[f"loss_history[{at}]"] = (one, other)
+    return pairs

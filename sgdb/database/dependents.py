@@ -1,8 +1,8 @@
 """What else needs the rows that a run brought.
 
-Boards and results belong to the file that brought them: what others have built on them keeps the run from
-being taken back. Bots and configs are common property. Whoever would have made such a row, had it not been
-there, inherits it; only what nobody inherits has to go, and may have dependents.
+Boards, results, trainings and checkpoints belong to the file that brought them: what others have built on
+them keeps the run from being taken back. Bots and configs are common property. Whoever would have made such
+a row, had it not been there, inherits it; only what nobody inherits has to go, and may have dependents.
 
 Works inside the caller's transaction, and writes nothing.
 """
@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, ColumnElement, Connection, cast, column, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from sgdb.database.coverage import brought_games, brought_results, listed
+from sgdb.database.experiments import epoch_files
 from sgdb.database.models import (
     BenchmarkSet,
     Bot,
@@ -134,7 +135,11 @@ def _first(connection: Connection, pairs: Any) -> dict[int, int]:
 
 def find_dependents(connection: Connection, run_id: int, heirs: Heirs) -> list[Dependent]:
     """All that would be lost, or no longer be explained, if the run's rows went; usually nothing."""
-    return [*_of_rows(connection, run_id, heirs), *_of_files(connection, run_id)]
+    return [
+        *_of_rows(connection, run_id, heirs),
+        *_of_files(connection, run_id),
+        *_of_checkpoint_files(connection, run_id),
+    ]
 
 
 def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Dependent]:
@@ -218,6 +223,20 @@ def _of_files(connection: Connection, run_id: int) -> Iterator[Dependent]:
                 yield Dependent(*_origin(other_run, other.path, None), f"a file that has {what}")
         if has_saved_since(connection, set_id, 0 if goes else first):
             yield Dependent(None, "saved by a program", f"what is in set {set_id}")
+
+
+def _of_checkpoint_files(connection: Connection, run_id: int) -> Iterator[Dependent]:
+    """Files that came later and have a checkpoint, or its weights, that the run's files brought."""
+    files = epoch_files(connection)
+    brought = {
+        (file.experiment, file.epoch): file.id for file in files if file.run_id == run_id and file.brought
+    }
+    for file in files:
+        own = brought.get((file.experiment, file.epoch))
+        if own is not None and file.run_id != run_id and file.id > own:
+            yield Dependent(
+                *_origin(file.run_id, file.path, None), f"a file of its checkpoint after epoch {file.epoch}"
+            )
 
 
 def _shared(connection: Connection, own: list[SourceRow], other: SourceRow) -> str | None:

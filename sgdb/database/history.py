@@ -39,6 +39,7 @@ def list_runs(connection: Connection) -> list[dict[str, Any]]:
             total("games", "inserted").label("games_inserted"),
             total("games", "regenerated").label("games_regenerated"),
             total("results", "inserted").label("results_inserted"),
+            total("checkpoints", "inserted").label("checkpoints_inserted"),
             Run.sgdb_version,
             Run.options,
         )
@@ -62,6 +63,7 @@ def list_files(connection: Connection, run_id: int) -> list[dict[str, Any]]:
             func.coalesce(_counted("games", "inserted"), 0).label("games_inserted"),
             func.coalesce(_counted("games", "regenerated"), 0).label("games_regenerated"),
             func.coalesce(_counted("results", "inserted"), 0).label("results_inserted"),
+            func.coalesce(_counted("checkpoints", "inserted"), 0).label("checkpoints_inserted"),
             SourceFile.archive_id.is_not(None).label("archived"),
             SourceFile.error,
             func.coalesce(SourceFile.notes, func.jsonb_build_array()).label("notes"),

@@ -94,10 +94,11 @@ class Intake:
         """Whether anything was changed."""
         return self.extended_from is not None or self._source is not None
 
-    def open(self) -> None:
-        """Finds or makes the set and the bots. Raises ConflictError."""
+    def open(self, known: tuple[int, int] | None = None) -> None:
+        """Finds or makes the set and the bots; what `find_set` has found already may be given. Raises
+        ConflictError."""
         contents = self._contents
-        found = find_set(self._connection, contents.config, contents.base_seed)
+        found = known or find_set(self._connection, contents.config, contents.base_seed)
         if found is None:
             self.is_new = True
             self.set_id = make_set(

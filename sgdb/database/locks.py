@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from sgdb.errors import BusyError
@@ -50,8 +50,8 @@ def lock_set(
     Waits up to `timeout` seconds; `on_wait` is called once when it has to. Raises BusyError. In READ
     COMMITTED the next statement sees what the former holder has committed.
     """
-    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
-    _lock(connection, _EXCLUSIVE, _set_name(config, base_seed), timeout, on_wait)
+    wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, _set_name(config, base_seed))]
+    _lock(connection, wanted, timeout, on_wait)
 
 
 def lock_bots_in_set(
@@ -66,10 +66,22 @@ def lock_bots_in_set(
     """Keeps out whoever wants the whole set, and other writers of these bots' results in it; writers of
     other bots' results go on beside it. Otherwise like `lock_set`."""
     name = _set_name(config, base_seed)
+    of_bots = [(_EXCLUSIVE, f"{name} bot {bot}") for bot in sorted(set(bots))]
+    _lock(connection, [(_SHARED, _ALL_SETS), (_SHARED, name), *of_bots], timeout, on_wait)
+
+
+def lock_experiment(
+    connection: Connection,
+    name: str,
+    *,
+    timeout: float,
+    on_wait: Callable[[], object] | None = None,
+) -> None:
+    """Keeps out whoever else brings checkpoint files of this experiment, or wants all sets. Otherwise like
+    `lock_set`."""
     _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
-    _lock(connection, _SHARED, name, timeout, on_wait)
-    for bot in sorted(set(bots)):  # in one order, so that no two writers wait in a circle
-        _lock(connection, _EXCLUSIVE, f"{name} bot {bot}", timeout, on_wait)
+    key = lock_key(f"sgdb experiment {name}")
+    _poll(connection, _EXCLUSIVE, key, "the same experiment", timeout, on_wait)
 
 
 def lock_all_sets(
@@ -77,7 +89,7 @@ def lock_all_sets(
 ) -> None:
     """Keeps every other writer out of all sets: for a transaction that goes through several of them in any
     order, and would otherwise wait in a circle with the others. Otherwise like `lock_set`."""
-    _lock(connection, _EXCLUSIVE, _ALL_SETS, timeout, on_wait)
+    _lock(connection, [(_EXCLUSIVE, _ALL_SETS)], timeout, on_wait)
 
 
 def lock_checkpoints(connection: Connection, *, timeout: float, alone: bool = False) -> None:
@@ -128,7 +140,7 @@ def lock_schema(
     connection: Connection, *, timeout: float, on_wait: Callable[[], object] | None = None
 ) -> None:
     """Keeps every other migration of the schema out. Otherwise like `lock_set`."""
-    _poll(connection, _EXCLUSIVE, SCHEMA_LOCK, "the schema", timeout, on_wait)
+    _poll(connection, [(_EXCLUSIVE, SCHEMA_LOCK)], "the schema", timeout, on_wait)
 
 
 def lock_key(name: str) -> int:
@@ -141,21 +153,36 @@ def _set_name(config: GameConfig, base_seed: int) -> str:
 
 
 def _lock(
-    connection: Connection, function: str, name: str, timeout: float, on_wait: Callable[[], object] | None
+    connection: Connection,
+    wanted: Iterable[tuple[str, str]],
+    timeout: float,
+    on_wait: Callable[[], object] | None,
 ) -> None:
-    _poll(connection, function, lock_key(name), "the same benchmark set", timeout, on_wait)
+    keys = [(function, lock_key(name)) for function, name in wanted]
+    _poll(connection, keys, "the same benchmark set", timeout, on_wait)
 
 
 def _poll(
     connection: Connection,
-    function: str,
-    key: int,
+    wanted: list[tuple[str, int]],
     what: str,
     timeout: float,
     on_wait: Callable[[], object] | None,
 ) -> None:
-    query = text(f"SELECT {function}(:key)")
-    _wait_for(lambda: connection.execute(query, {"key": key}).scalar_one(), what, timeout, on_wait)
+    """Takes these locks in one order, so that no two writers wait in a circle: none before the one in front
+    of it is there. As many at a time as there are to be had, since each question takes its time."""
+    lacking = wanted
+
+    def lock() -> bool:
+        nonlocal lacking
+        # CASE asks one after the other, up to the first that is not to be had.
+        tries = " ".join(f"WHEN NOT {function}(%s) THEN {at}" for at, (function, _) in enumerate(lacking))
+        statement = f"SELECT CASE {tries} ELSE {len(lacking)} END"
+        keys = tuple(key for _, key in lacking)
+        lacking = lacking[connection.exec_driver_sql(statement, keys).scalar_one() :]
+        return not lacking
+
+    _wait_for(lock, what, timeout, on_wait)
 
 
 def _wait_for(

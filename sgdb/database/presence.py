@@ -7,7 +7,7 @@ which no file has, are left out of it: whoever has such has to look at every row
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import Enum, auto
 from itertools import groupby
 from operator import attrgetter, itemgetter
@@ -56,8 +56,12 @@ class Presence(Enum):
 
 def games_there(connection: Connection, set_id: int, games: Sequence[GameSnapshot]) -> Presence:
     """What the set holds of these games, at least one."""
-    plain = all(metadata is None and seed is not None for _, _, seed, metadata in games)
-    lines = [f"{index} {board} {seed}" for index, board, seed, _ in _in_order(games)] if plain else []
+
+    def lines() -> list[str] | None:
+        if any(metadata is not None or seed is None for _, _, seed, metadata in games):
+            return None
+        return [f"{index} {board} {seed}" for index, board, seed, _ in _in_order(games)]
+
     return _compared(connection, _GAMES_QUERIES, {"set_id": set_id}, games, lines)
 
 
@@ -65,15 +69,15 @@ def results_there(
     connection: Connection, set_id: int, bot: str, bot_id: int, results: Sequence[BotPerformance]
 ) -> Presence:
     """What the set holds of these results, at least one, that are filed under `bot`."""
-    plain = all(row.metadata is None and row.bot_name == bot for row in results)
-    lines = (
-        [
+
+    def lines() -> list[str] | None:
+        if any(row.metadata is not None or row.bot_name != bot for row in results):
+            return None
+        return [
             f"{index} {tiles} {singles} {moves} {completed:d}"
             for _, index, tiles, singles, moves, completed, _ in _in_order(results)
         ]
-        if plain
-        else []
-    )
+
     return _compared(connection, _RESULTS_QUERIES, {"set_id": set_id, "bot_id": bot_id}, results, lines)
 
 
@@ -82,8 +86,9 @@ def _compared(
     queries: tuple[TextClause, TextClause],
     where: dict[str, Any],
     rows: Sequence[GameSnapshot] | Sequence[BotPerformance],
-    lines: list[str],
+    lines: Callable[[], list[str] | None],
 ) -> Presence:
+    """`lines` makes what the server's text should be, where that can be said."""
     indexes = [row.game_id for row in rows]
     consecutive, listed = queries
     if is_run(indexes):
@@ -93,8 +98,10 @@ def _compared(
     count, stored = found.one()
     if not count:
         return Presence.NOTHING
-    same = count == len(lines) and stored == "\n".join(lines)
-    return Presence.THE_SAME if same else Presence.OTHERWISE
+    if count != len(rows) or stored is None:
+        return Presence.OTHERWISE
+    ours = lines()
+    return Presence.THE_SAME if ours is not None and stored == "\n".join(ours) else Presence.OTHERWISE
 
 
 def _in_order(rows: Sequence[_Row]) -> Sequence[_Row]:

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, cast, func, insert, select, update
+from sqlalchemy import BigInteger, Connection, bindparam, cast, func, insert, select, update
 from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import aliased
 
 import sgdb
 from sgdb.database.ids import IdSource
@@ -21,10 +22,24 @@ from sgdb.records import Contents
 RUNNING = "running"
 ROLLED_BACK = "rolled-back"
 SAVED = "saved"
+# What `kind` in the contents of a checkpoint's pickle says, and in those of the weights that belong to one.
+CHECKPOINT = "checkpoint"
+WEIGHTS = "weights"
 # What a file that was taken may have become; the others have brought nothing that is there now.
 TAKEN = ("migrated", "identical")
 _ESCAPED_BYTE = re.compile(r"\\u(dc[89a-f][0-9a-f])")
 _NEWEST_FILE = cast(SourceFile.contents["newest_file"].astext, BigInteger)
+# Made once: to make a statement takes as long as to ask it, and every saving call needs these.
+_SAVED_SOURCE = select(SourceFile.id, SourceFile.contents).where(
+    SourceFile.benchmark_set_id == bindparam("set_id"), SourceFile.status == SAVED
+)
+_taken = aliased(SourceFile)
+_FILES_NOTED = select(
+    _NEWEST_FILE,
+    select(func.coalesce(func.max(_taken.id), 0))
+    .where(_taken.benchmark_set_id == bindparam("set_id"), _taken.status.in_(TAKEN))
+    .scalar_subquery(),
+).where(SourceFile.id == bindparam("saved_id"))
 
 
 class SourceRow(NamedTuple):
@@ -41,11 +56,13 @@ class SourceRow(NamedTuple):
 
 
 class RecordedFile(NamedTuple):
-    """Where a file that was taken stood, and what it was."""
+    """Where a file that was taken stood, and what it was. Weights of a checkpoint are carried, and no
+    pickle."""
 
     path: str
     sha256: str
     size_bytes: int
+    is_weights: bool
 
 
 def path_text(path: Path) -> str:
@@ -104,11 +121,7 @@ def complete_source_file(connection: Connection, source_id: int, **values: Any) 
 
 def find_saved_source(connection: Connection, set_id: int) -> tuple[int, int] | None:
     """The set's source for what programs store: its id, and the size that they declared."""
-    row = connection.execute(
-        select(SourceFile.id, SourceFile.contents).where(
-            SourceFile.benchmark_set_id == set_id, SourceFile.status == SAVED
-        )
-    ).first()
+    row = connection.execute(_SAVED_SOURCE, {"set_id": set_id}).first()
     return (row.id, row.contents["num_games"]) if row else None
 
 
@@ -128,11 +141,7 @@ def make_saved_source(connection: Connection, ids: IdSource, num_games: int) -> 
 def remember_files(connection: Connection, saved_id: int, set_id: int) -> None:
     """Notes on the set's source for programs which files had been taken into the set when one of them stored
     something last: what it found to be there already, it relies on from then on."""
-    files = select(func.max(SourceFile.id)).where(
-        SourceFile.benchmark_set_id == set_id, SourceFile.status.in_(TAKEN)
-    )
-    newest = connection.execute(files).scalar_one() or 0
-    noted = connection.execute(select(_NEWEST_FILE).where(SourceFile.id == saved_id)).scalar_one()
+    noted, newest = connection.execute(_FILES_NOTED, {"saved_id": saved_id, "set_id": set_id}).one()
     if noted is None or noted < newest:  # seldom: other writers of the set wait for this row
         note = SourceFile.contents.op("||")(cast({"newest_file": newest}, JSONB))
         connection.execute(update(SourceFile).where(SourceFile.id == saved_id).values(contents=note))
@@ -177,8 +186,9 @@ def record_rejection(
     )
 
 
-def is_registered(connection: Connection, sha256: str, set_id: int, *, with_archive: bool) -> bool:
-    """Whether this very content is recorded as a source of the set (with its original, if asked for)."""
+def is_registered(connection: Connection, sha256: str, set_id: int | None, *, with_archive: bool) -> bool:
+    """Whether this very content is recorded as a source of the set, or of none, such as a checkpoint (with
+    its original, if asked for)."""
     query = select(SourceFile.id).where(
         SourceFile.sha256 == sha256,
         SourceFile.benchmark_set_id == set_id,
@@ -228,7 +238,12 @@ def sources(
 def recorded_files(connection: Connection, kind: str) -> list[RecordedFile]:
     """The files that runs of this kind have taken, oldest first, without what they hold."""
     query = (
-        select(SourceFile.path, SourceFile.sha256, SourceFile.size_bytes)
+        select(
+            SourceFile.path,
+            SourceFile.sha256,
+            SourceFile.size_bytes,
+            func.coalesce(SourceFile.contents["kind"].astext == WEIGHTS, False),
+        )
         .join(Run, Run.id == SourceFile.run_id)
         .where(SourceFile.status.in_(TAKEN), Run.kind == kind)
         .order_by(SourceFile.id)

@@ -14,7 +14,7 @@ from sgdb.database.driver_errors import translated_errors
 from sgdb.database.engine import transaction, undo
 from sgdb.database.ids import DryRunIds, IdSource, SequenceIds
 from sgdb.database.liveness import is_shown, show_at_work
-from sgdb.database.locks import lock_all_sets, lock_set
+from sgdb.database.locks import lock_all_sets, lock_experiment, lock_set
 from sgdb.database.models import Run
 from sgdb.database.provenance import RUNNING, finish_run, make_run
 from sgdb.database.retry import retried
@@ -44,6 +44,9 @@ class AnyRun(Protocol):
 
     def lock(self, connection: Connection, contents: Contents) -> None:
         """Keeps other writers out of the file's set until it is committed. Raises BusyError."""
+
+    def lock_experiment(self, connection: Connection, name: str) -> None:
+        """The same for an experiment and its checkpoints."""
 
     def id(self, connection: Connection) -> int:
         """The run's id; its row is made in the transaction that first needs it."""
@@ -94,6 +97,10 @@ class RealRun:
             timeout=self._lock_timeout,
             on_wait=self._on_wait,
         )
+
+    def lock_experiment(self, connection: Connection, name: str) -> None:
+        """This experiment only."""
+        lock_experiment(connection, name, timeout=self._lock_timeout, on_wait=self._on_wait)
 
     def attempt(self, work: Callable[[Connection], T]) -> T:
         """One file's work."""
@@ -172,6 +179,9 @@ class DryRun:
 
     def lock(self, connection: Connection, contents: Contents) -> None:
         """Nothing: `whole` has locked every set, because its one transaction goes through many."""
+
+    def lock_experiment(self, connection: Connection, name: str) -> None:
+        """Nothing, for the same reason."""
 
     def attempt(self, work: Callable[[Connection], T]) -> T:
         """One file's work."""

@@ -32,13 +32,34 @@ from sqlalchemy.dialects.postgresql import insert as upsert
 from sgdb.database.ids import GameKeys, IdSource
 from sgdb.database.models import BenchmarkSet, Bot, Game, GameConfigRow, GameResult
 from sgdb.errors import ConflictError, NotFoundError, ValueRefusedError
-from sgdb.records import BotPerformance, GameConfig, GameSnapshot
+from sgdb.records import BotPerformance, GameConfig, GameSnapshot, is_run
 
 BUILT_IN_BOTS = ("LargestGroupBot", "GreedySinglesBot", "RandomBot")
 # <model_name>_<YYYYMMDD>_<HHMMSS>_<8 hex of a weight hash>; the name may hold underscores itself.
 _TRAINED = re.compile(
     r"(?P<model_name>.+)_(?P<trained_at>\d{8}_\d{6})_(?P<weights_hash>[0-9a-f]{8})", re.DOTALL
 )
+# Made once: to make a statement takes as long as to ask it, and every saving call needs these.
+_FIND_SET = (
+    select(BenchmarkSet.id, BenchmarkSet.num_games)
+    .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
+    .where(
+        GameConfigRow.num_rows == bindparam("rows"),
+        GameConfigRow.num_cols == bindparam("cols"),
+        GameConfigRow.num_colors == bindparam("colors"),
+        BenchmarkSet.base_seed == bindparam("base_seed"),
+    )
+    .order_by(BenchmarkSet.num_games.desc(), BenchmarkSet.id)
+    .limit(1)
+)
+_OFFSET = Game.id - Game.game_index
+# Where all games from the first to the last are there, and their keys in the same order, this says it all.
+_ONE_RUN = select(
+    func.count(), func.min(Game.game_index), func.max(Game.game_index), func.min(_OFFSET), func.max(_OFFSET)
+).where(
+    Game.benchmark_set_id == bindparam("set_id"), Game.game_index.between(bindparam("low"), bindparam("high"))
+)
+_FIND_BOTS = select(Bot.name, Bot.id).where(Bot.name == any_(bindparam("names", type_=ARRAY(Text))))
 _new = tuple.__new__  # several times faster than a named tuple's own, and nearly all rows are as plain
 
 
@@ -104,18 +125,13 @@ def _object(metadata: Any, where: str) -> dict[str, Any]:
 
 def find_set(connection: Connection, config: GameConfig, base_seed: int) -> tuple[int, int] | None:
     """Id and num_games of the set with this config and base seed; of several, the largest."""
-    row = connection.execute(
-        select(BenchmarkSet.id, BenchmarkSet.num_games)
-        .join(GameConfigRow, GameConfigRow.id == BenchmarkSet.config_id)
-        .where(
-            GameConfigRow.num_rows == config.num_rows,
-            GameConfigRow.num_cols == config.num_cols,
-            GameConfigRow.num_colors == config.num_colors,
-            BenchmarkSet.base_seed == base_seed,
-        )
-        .order_by(BenchmarkSet.num_games.desc(), BenchmarkSet.id)
-        .limit(1)
-    ).first()
+    wanted = {
+        "rows": config.num_rows,
+        "cols": config.num_cols,
+        "colors": config.num_colors,
+        "base_seed": base_seed,
+    }
+    row = connection.execute(_FIND_SET, wanted).first()
     return (row.id, row.num_games) if row else None
 
 
@@ -184,20 +200,27 @@ def find_or_make_config(
 
 def find_bots(connection: Connection, names: Iterable[str]) -> dict[str, int]:
     """The ids of those of these bots that exist."""
-    rows = connection.execute(select(Bot.name, Bot.id).where(Bot.name.in_(list(names))))
-    return {row.name: row.id for row in rows}
+    return {row.name: row.id for row in connection.execute(_FIND_BOTS, {"names": list(names)})}
 
 
-def make_bots(connection: Connection, ids: IdSource, names: Sequence[str], source_file_id: int) -> None:
-    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle."""
+def make_bots(
+    connection: Connection,
+    ids: IdSource,
+    names: Sequence[str],
+    source_file_id: int,
+    *,
+    bot_type: str | None = None,
+) -> None:
+    """Makes the bots that do not exist yet; in order of name, so that two writers never wait in a circle.
+    `bot_type` is theirs where it is known, and otherwise what a name tells."""
     rows = []
     for name, bot_id in zip(sorted(names), ids.take(connection, "bots", len(names)), strict=True):
-        bot_type, metadata = describe_bot(name)
+        told, metadata = describe_bot(name)
         rows.append(
             {
                 "id": bot_id,
                 "name": name,
-                "bot_type": bot_type,
+                "bot_type": bot_type or told,
                 "metadata": metadata,
                 "source_file_id": source_file_id,
             }
@@ -277,21 +300,27 @@ def remove_results(connection: Connection, set_id: int, bot_id: int, indexes: Se
 
 
 def fetch_keys(connection: Connection, set_id: int, indexes: Sequence[int]) -> GameKeys:
-    """The games' primary keys, by index: what comes of it are runs, since keys are drawn in such."""
-    there = (Game.benchmark_set_id == set_id) & _between(Game.game_index, indexes)
-    rank = func.row_number().over(order_by=Game.game_index)
-    ranked = select(
-        Game.game_index, Game.id, (Game.game_index - rank).label("run"), (Game.id - rank).label("key_run")
-    ).where(there)
-    runs = ranked.subquery().c
-    rows = connection.execute(
-        select(func.min(runs.game_index), func.min(runs.id), func.count())
-        .group_by(runs.run, runs.key_run)
-        .order_by(func.min(runs.game_index))
-    )
+    """The primary keys of those of these games that the set has, by index: what comes of it are runs, since
+    keys are drawn in such."""
     keys = GameKeys()
-    for start, first, count in rows:
-        keys.add_run(start, range(first, first + count))
+    if is_run(indexes):
+        wanted = {"set_id": set_id, "low": indexes[0], "high": indexes[-1]}
+        count, start, last, offset, last_offset = connection.execute(_ONE_RUN, wanted).one()
+        if count and count == last - start + 1 and offset == last_offset:
+            keys.add_run(start, range(start + offset, last + offset + 1))
+            return keys
+    # Of games whose keys are as far from their indexes, n consecutive ones minus their ranks are the same.
+    rank = func.row_number().over(partition_by=_OFFSET, order_by=Game.game_index)
+    ranked = select(Game.game_index, _OFFSET.label("offset"), (Game.game_index - rank).label("run")).where(
+        Game.benchmark_set_id == set_id, _between(Game.game_index, indexes)
+    )
+    runs = ranked.subquery().c
+    first = func.min(runs.game_index)
+    rows = connection.execute(
+        select(first, first + runs.offset, func.count()).group_by(runs.offset, runs.run).order_by(first)
+    )
+    for index, key, length in rows:
+        keys.add_run(index, range(key, key + length))
     return keys
 
 

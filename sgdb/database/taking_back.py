@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from sqlalchemy import BigInteger, Connection, cast, delete, func, select, update
+from sqlalchemy import BigInteger, Connection, and_, case, cast, delete, func, or_, select, update
 from sqlalchemy.orm import aliased
 
 from sgdb.database import totals
@@ -22,6 +22,7 @@ from sgdb.database.dependents import (
     find_heirs,
     is_brought_history,
 )
+from sgdb.database.experiments import remove_epochs, weights_added
 from sgdb.database.history import last_that_brought
 from sgdb.database.ids import IdSource
 from sgdb.database.liveness import at_work
@@ -29,6 +30,7 @@ from sgdb.database.models import (
     Archive,
     Base,
     BenchmarkSet,
+    Blob,
     Bot,
     Game,
     GameConfigRow,
@@ -43,6 +45,7 @@ from sgdb.database.provenance import (
     ROLLED_BACK,
     RUNNING,
     TAKEN,
+    WEIGHTS,
     find_saved_source,
     finish_run,
     make_run,
@@ -69,7 +72,7 @@ class RunToTakeBack(NamedTuple):
 
 class FileToTakeBack(NamedTuple):
     """A file that the run has taken. `is_last`: with the run goes the last that the database has of it, its
-    stored original or, without one, its rows."""
+    stored original or, without one, its rows; of weights, their bytes. `kind` is None for a benchmark."""
 
     id: int
     path: str
@@ -78,16 +81,20 @@ class FileToTakeBack(NamedTuple):
     benchmark_set_id: int | None
     archive_id: int | None
     is_last: bool
+    kind: str | None
 
 
 @dataclass(slots=True)
 class TakenBack:
-    """What went: rows of each kind, games and results also by file; and what stayed because others would
-    have brought it too. `run_id` is the run that the taking back is itself."""
+    """What went: rows of each kind, games, results and checkpoints also by file; and what stayed because
+    others would have brought it too. `run_id` is the run that the taking back is itself. `in_files` are the
+    hashes of bytes in files that no row names any more: the files go when this is committed."""
 
     run_id: int
     games: dict[int, int] = field(default_factory=dict)
     results: dict[int, int] = field(default_factory=dict)
+    checkpoints: dict[int, int] = field(default_factory=dict)
+    in_files: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     kept: dict[str, int] = field(default_factory=dict)
 
@@ -139,6 +146,20 @@ def find_files(connection: Connection, run_id: int) -> list[FileToTakeBack]:
         .where(other.archive_id == SourceFile.archive_id, other.run_id != SourceFile.run_id)
         .exists()
     )
+    own = files_of(run_id)
+    is_others = or_(ModelCheckpoint.source_file_id.is_(None), ModelCheckpoint.source_file_id.not_in(own))
+    needed = (
+        select(ModelCheckpoint.id)
+        .where(
+            ModelCheckpoint.weights_sha256 == SourceFile.sha256,
+            is_others,
+            ModelCheckpoint.id.not_in(weights_added(connection, run_id)),
+        )
+        .exists()
+    )
+    # Pruning may have removed the bytes already.
+    is_there = select(Blob.sha256).where(Blob.sha256 == SourceFile.sha256).exists()
+    kind = SourceFile.contents["kind"].astext
     query = (
         select(
             SourceFile.id,
@@ -147,7 +168,8 @@ def find_files(connection: Connection, run_id: int) -> list[FileToTakeBack]:
             SourceFile.size_bytes,
             SourceFile.benchmark_set_id,
             SourceFile.archive_id,
-            ~elsewhere,
+            case((kind == WEIGHTS, and_(is_there, ~needed)), else_=~elsewhere),
+            kind,
         )
         .where(SourceFile.run_id == run_id, SourceFile.status.in_(TAKEN))
         .order_by(SourceFile.id)
@@ -186,7 +208,7 @@ def take_back(
         removed["histories"] = histories
     taken.results = _remove_rows(connection, GameResult, own)
     taken.games = _remove_rows(connection, Game, own)
-    removed |= _remove_trainings(connection, own)
+    removed |= _take_checkpoints_back(connection, run, files, taken)
     for name, table in (("sets", BenchmarkSet), ("bots", Bot), ("configs", GameConfigRow)):
         removed[name] = connection.execute(delete(table).where(table.source_file_id.in_(own))).rowcount
     extended = _extended(connection, run.id)
@@ -208,16 +230,20 @@ def take_back(
     return taken
 
 
-def _remove_trainings(connection: Connection, own: Any) -> dict[str, int]:
-    """How many checkpoints and sessions went. Bytes in the database go with them; files are left to the next
-    `sgdb checkpoints prune`."""
-    removed = {}
-    for name, table in (("checkpoints", ModelCheckpoint), ("sessions", TrainingSession)):
-        if count := connection.execute(delete(table).where(table.source_file_id.in_(own))).rowcount:
-            removed[name] = count
-    if removed:
-        remove_unused(connection)
-    return removed
+def _take_checkpoints_back(
+    connection: Connection, run: RunToTakeBack, files: list[FileToTakeBack], taken: TakenBack
+) -> dict[str, int]:
+    """Removes the run's checkpoints, its sessions, and the bytes that nobody needs any more; returns how many
+    of each, of a run that had any."""
+    if not any(file.kind for file in files):
+        return {}
+    own, added = files_of(run.id), weights_added(connection, run.id)
+    taken.checkpoints, hashes = remove_epochs(connection, own, added)
+    sessions = connection.execute(delete(TrainingSession).where(TrainingSession.source_file_id.in_(own)))
+    blobs = remove_unused(connection, hashes)
+    taken.in_files = [blob.sha256 for blob in blobs if blob.in_file]
+    checkpoints = sum(taken.checkpoints.values())
+    return {"sessions": sessions.rowcount, "checkpoints": checkpoints, "weights": len(blobs)}
 
 
 def _hand_on(connection: Connection, heirs: Heirs) -> None:

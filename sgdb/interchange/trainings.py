@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -25,19 +26,30 @@ class _Part(NamedTuple):
 
 
 class Trainings:
-    """All of a database's trainings. `sessions` are rows of the table sessions; `with_bytes` says whether the
-    checkpoints' bytes are wanted as well.
+    """Trainings of a database: those with these `uids`, None for all. `sessions` are rows of the table
+    sessions; `with_bytes` says whether the checkpoints' bytes are wanted as well.
 
     Bytes are read when their turn has come. Raises CheckpointError where they are gone or damaged.
     """
 
-    def __init__(self, connection: Connection, files: CheckpointFiles, *, with_bytes: bool) -> None:
+    def __init__(
+        self, connection: Connection, files: CheckpointFiles, uids: set[UUID] | None, *, with_bytes: bool
+    ) -> None:
         self._connection = connection
         self._files = files
         self.with_bytes = with_bytes
-        self.sessions = list(extract_sessions(connection))
-        uids = {session.id: str(session.uid) for session in find_sessions(connection)}
-        found = [(uids[each.session_id], each) for each in find_checkpoints(connection)]
+        uid_of = {
+            session.id: str(session.uid)
+            for session in find_sessions(connection)
+            if uids is None or session.uid in uids
+        }
+        wanted = set(uid_of.values())
+        self.sessions = [row for row in extract_sessions(connection) if row[0] in wanted]
+        found = [
+            (uid_of[each.session_id], each)
+            for each in find_checkpoints(connection)
+            if each.session_id in uid_of
+        ]
         self._checkpoints = sorted(found, key=lambda pair: (pair[0], pair[1].epoch))
         self._own: dict[tuple[int, bool], _Part] = {}
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Connection
 
@@ -15,6 +16,8 @@ from sgdb.database.access import ready_engine
 from sgdb.database.archives import Spool, store_archive
 from sgdb.database.intake import Intake
 from sgdb.database.provenance import (
+    CHECKPOINT,
+    WEIGHTS,
     complete_source_file,
     is_registered,
     make_source_file,
@@ -32,20 +35,30 @@ from sgdb.errors import (
     NotFoundError,
     SgdbError,
 )
+from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint
 from sgdb.pickles.files import FileSource
+from sgdb.pickles.inert import shown
 from sgdb.pickles.legacy import LegacyFile, Parts
 from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.progress import Progress, Silent
+from sgdb.records import GameConfig
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_intake import CheckpointIntake, ImaginaryFiles
+from sgdb.storage.checkpoint_saving import Destination
+from sgdb.storage.contents import Contents
 
 _GAME_COUNTS = ("read", "inserted", "identical", "rejected", "regenerated")
 _RESULT_COUNTS = ("read", "inserted", "identical", "rejected")
+_CHECKPOINT_COUNTS = ("read", "inserted", "identical", "rejected")
+_WEIGHTS = (".pth", ".pt")
 _STATUSES = ("migrated", "identical", "rejected")
 
 
 @dataclass(frozen=True, slots=True)
 class MigratePicklesOptions:
-    """What to migrate and how. Without paths the configured pickle folder is taken."""
+    """What to migrate and how. Without paths the configured pickle folder is taken. The weights of a
+    checkpoint are looked for beside its pickle, and then in `weights_dirs`."""
 
     paths: tuple[Path, ...] = ()
     dry_run: bool = False
@@ -54,13 +67,16 @@ class MigratePicklesOptions:
     set_base_seed: int | None = None
     fail_fast: bool = False
     archive: bool = True
+    weights_dirs: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
 class FileReport:
-    """What became of one file. The sums add up: read = inserted + identical + rejected."""
+    """What became of one file, of `kind` "benchmark" or "checkpoint". The sums add up: read = inserted +
+    identical + rejected."""
 
     path: Path
+    kind: str = "benchmark"
     status: str = "rejected"
     sha256: str | None = None
     benchmark_set_id: int | None = None
@@ -69,13 +85,15 @@ class FileReport:
     num_games: int | None = None
     games: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_GAME_COUNTS, 0))
     results: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_RESULT_COUNTS, 0))
+    training_session_id: int | None = None
+    checkpoints: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_CHECKPOINT_COUNTS, 0))
     notes: list[str] = field(default_factory=list)
     error: str | None = None
     refusal: SgdbError | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The file's entry in the command's JSON."""
-        return {
+        entry = {
             "path": str(self.path),
             "sha256": self.sha256,
             "status": self.status,
@@ -88,42 +106,24 @@ class FileReport:
             "notes": self.notes,
             "error": self.error,
         }
-
-    def _describe(self, file: LegacyFile) -> None:
-        contents = file.contents
-        self.sha256 = file.sha256
-        self.config = {
-            "num_rows": contents.config.num_rows,
-            "num_cols": contents.config.num_cols,
-            "num_colors": contents.config.num_colors,
+        if self.kind == "benchmark":
+            return entry
+        return entry | {
+            "kind": self.kind,
+            "training_session_id": self.training_session_id,
+            "checkpoints": self.checkpoints,
         }
-        self.base_seed = contents.base_seed
-        self.num_games = contents.num_games
-        self.games["read"] = len(contents.games)
-        self.results["read"] = contents.result_count
 
-    def _count(self, file: LegacyFile, intake: Intake) -> None:
-        contents = file.contents
-        self.games["inserted"] = intake.games.inserted
-        # A row that stands twice in the file with the same values is stored once.
-        repeated = len(contents.games) - len(contents.games.distinct())
-        self.games["identical"] = intake.games.identical + repeated
-        self.games["regenerated"] = intake.regenerated.inserted
-        repeated = sum(len(runs) - len(runs.distinct()) for _, runs in contents.results)
-        self.results["inserted"] = intake.results.inserted
-        self.results["identical"] = intake.results.identical + repeated
-        self.status = "migrated" if intake.wrote else "identical"
-        # A dry run's keys are negative, and gone when it is over.
-        self.benchmark_set_id = intake.set_id if intake.set_id > 0 else None
-        self.notes = file.notes
+    def _set_config(self, config: GameConfig) -> None:
+        self.config = {name: getattr(config, name) for name in ("num_rows", "num_cols", "num_colors")}
 
     def _refuse(self, error: SgdbError) -> None:
         self.status = "rejected"
         self.refusal = error
         self.error = f"{self.path.name}: {error.message}"
-        self.benchmark_set_id = None
+        self.benchmark_set_id = self.training_session_id = None
         self.notes = []
-        for counts in (self.games, self.results):
+        for counts in (self.games, self.results, self.checkpoints):
             read = counts["read"]
             counts.update(dict.fromkeys(counts, 0))
             counts["read"] = counts["rejected"] = read
@@ -147,6 +147,9 @@ class MigratePicklesResult:
         return {
             "games": {name: sum(report.games[name] for report in reports) for name in _GAME_COUNTS},
             "results": {name: sum(report.results[name] for report in reports) for name in _RESULT_COUNTS},
+            "checkpoints": {
+                name: sum(report.checkpoints[name] for report in reports) for name in _CHECKPOINT_COUNTS
+            },
             "files": {status: sum(report.status == status for report in reports) for status in _STATUSES},
         }
 
@@ -183,19 +186,18 @@ def migrate_pickles(
 
     A file that is refused is reported and does not stop the others. KeyboardInterrupt ends the run after
     the current file has been rolled back and is reported as `interrupted`. Raises UsageError for paths
-    that do not exist, and EnvironmentFaultError or BusyError when the database cannot go on.
+    or folders that do not exist, and EnvironmentFaultError or BusyError when the database cannot go on.
     """
     progress = progress or Silent()
     started = time.monotonic()
     paths = _paths(options, settings, progress)
     selection = select_files(paths, recursive=options.recursive, only=options.only)
-    reports = []
-    for path, error in selection.refused:
-        reports.append(report := FileReport(path))
-        report._refuse(error)
+    for folder in options.weights_dirs:
+        if not folder.is_dir():
+            raise NotFoundError(f"no such folder: {folder}", hint="check the path given with --weights-dir")
 
     def on_wait() -> None:
-        progress.notice("waiting for another command: one at work on the same benchmark set, or a dry run")
+        progress.notice("waiting for another command: one at work on the same data, or a dry run")
 
     run: AnyRun
     with ready_engine(settings, progress.notice) as engine:
@@ -209,6 +211,8 @@ def migrate_pickles(
                 "set_base_seed": options.set_base_seed,
                 "archive": options.archive,
             }
+            if options.weights_dirs:
+                recorded["weights_dirs"] = [path_text(path) for path in options.weights_dirs]
             run = RealRun(
                 engine,
                 lock_timeout=settings.lock_timeout,
@@ -216,13 +220,14 @@ def migrate_pickles(
                 on_wait=on_wait,
                 on_retry=progress.notice,
             )
-        interrupted = _Migration(options, run, progress, reports).go(selection.files)
+        migration = _Migration(options, settings, run, progress)
+        interrupted = migration.go(selection)
     return MigratePicklesResult(
         run_id=run.committed_id,
         dry_run=options.dry_run,
         seconds=time.monotonic() - started,
-        files=sorted(reports, key=lambda report: report.path),
-        selection=selection,
+        files=sorted(migration.reports, key=lambda report: report.path),
+        selection=selection.without(migration.carried),
         interrupted=interrupted,
     )
 
@@ -239,35 +244,235 @@ def _paths(options: MigratePicklesOptions, settings: Settings, progress: Progres
     return (settings.pickle_dir,)
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a file comes to: where the rows of its `source` go, and what is written down about it."""
+
+    source: Callable[[], int]
+    wrote: bool
+    set_id: int | None
+    contents: dict[str, Any]
+    counts: dict[str, Any]
+
+
+class _Taker(Protocol):
+    """Takes one file of one kind."""
+
+    sha256: str
+    size: int
+
+    def read(self, source: FileSource, copy: Spool | None, on_bytes: Callable[[int], None]) -> None:
+        """Reads the file once, outside of any transaction, and describes it in the report."""
+
+    def lock(self, connection: Connection) -> None:
+        """Keeps other writers out of where the file goes."""
+
+    def take(
+        self, connection: Connection, make_source: Callable[[], int], on_bytes: Callable[[int], None]
+    ) -> _Taken:
+        """Its rows, and what became of them into the report."""
+
+
+class _BenchmarkTaker:
+    """A benchmark: games and results into their set."""
+
+    kind = "benchmark"
+
+    def __init__(self, migration: _Migration, report: FileReport) -> None:
+        self._run = migration.run
+        self._base_seed = migration.options.set_base_seed
+        self._report = report
+        self._file: LegacyFile
+
+    def read(self, source: FileSource, copy: Spool | None, on_bytes: Callable[[int], None]) -> None:
+        file = LegacyFile.read(source, base_seed=self._base_seed, copy=copy, on_bytes=on_bytes)
+        self._file, self.sha256, self.size = file, file.sha256, file.size
+        report, contents = self._report, file.contents
+        report.sha256 = file.sha256
+        report._set_config(contents.config)
+        report.base_seed, report.num_games = contents.base_seed, contents.num_games
+        report.games["read"], report.results["read"] = len(contents.games), contents.result_count
+        if len(file.missing):
+            # A refusal is to come before the work of making boards, and without holding the set's lock.
+            for _ in file.rows():
+                pass
+
+    def lock(self, connection: Connection) -> None:
+        self._run.lock(connection, self._file.contents)
+
+    def take(
+        self, connection: Connection, make_source: Callable[[], int], on_bytes: Callable[[int], None]
+    ) -> _Taken:
+        file, contents = self._file, self._file.contents
+        intake = Intake(connection, self._run.ids, contents, make_source)
+        intake.open()
+        if not intake.is_new:
+            require_same_extras(connection, intake.set_id, contents)
+        parts = Parts(file.rows(on_bytes))
+        intake.add_games(parts.games(), len(contents.games.distinct()), intake.games)
+        if len(file.missing):
+            intake.add_games(file.regenerated_batches(), len(file.missing), intake.regenerated)
+        intake.add_results(parts.results(), sum(len(runs.distinct()) for _, runs in contents.results))
+        self._count(intake)
+        return _Taken(
+            lambda: intake.source,
+            intake.wrote,
+            intake.set_id,
+            contents.to_json(),
+            _counts(self._report, intake),
+        )
+
+    def _count(self, intake: Intake) -> None:
+        report, contents = self._report, self._file.contents
+        report.games["inserted"] = intake.games.inserted
+        # A row that stands twice in the file with the same values is stored once.
+        repeated = len(contents.games) - len(contents.games.distinct())
+        report.games["identical"] = intake.games.identical + repeated
+        report.games["regenerated"] = intake.regenerated.inserted
+        repeated = sum(len(runs) - len(runs.distinct()) for _, runs in contents.results)
+        report.results["inserted"] = intake.results.inserted
+        report.results["identical"] = intake.results.identical + repeated
+        report.status = "migrated" if intake.wrote else "identical"
+        # A dry run's keys are negative, and gone when it is over.
+        report.benchmark_set_id = intake.set_id if intake.set_id > 0 else None
+        report.notes = self._file.notes
+
+
+class _CheckpointTaker:
+    """A checkpoint: its session, its values and its weights."""
+
+    kind = "checkpoint"
+
+    def __init__(self, migration: _Migration, report: FileReport) -> None:
+        self._migration = migration
+        self._run = migration.run
+        self._report = report
+        self._weights: Contents | None = None
+        self._notes: list[str] = []
+        self._file: CheckpointFile
+
+    def read(self, source: FileSource, copy: Spool | None, on_bytes: Callable[[int], None]) -> None:
+        file = CheckpointFile.read(source, copy=copy, on_bytes=on_bytes)
+        self._file, self.sha256, self.size = file, file.sha256, file.size
+        self._report.sha256 = file.sha256
+        self._report.checkpoints["read"] = 1
+        if file.checkpoint.config is not None:
+            self._report._set_config(file.checkpoint.config)
+        self._read_weights(source.path.parent)
+
+    def _read_weights(self, beside: Path) -> None:
+        """Looks for the weights, and reads them once for their hash."""
+        name = self._file.checkpoint.weights_name
+        if name is None:
+            self._notes.append("it names no weights")
+            return
+        path = find_weights(name, (beside, *self._migration.options.weights_dirs))
+        if path is None:
+            self._notes.append(
+                f"its weights {shown(name)} were not found beside it or in a folder given with --weights-dir"
+            )
+            return
+        self._migration.carried.add(os.path.realpath(path))
+        self._weights = Contents.given(path, f"weights {shown(path.name)}")
+
+    def lock(self, connection: Connection) -> None:
+        self._run.lock_experiment(connection, self._file.checkpoint.experiment)
+
+    def take(
+        self,
+        connection: Connection,
+        make_source: Callable[[], int],
+        on_bytes: Callable[[int], None],  # noqa: ARG002 - all of it has been read
+    ) -> _Taken:
+        settings, checkpoint = self._migration.settings, self._file.checkpoint
+        files = checkpoint_files(settings, connection)
+        if self._migration.options.dry_run:
+            files = ImaginaryFiles(files.folder)
+        to = Destination(connection, files, settings.checkpoint_limit, settings.lock_timeout)
+        intake = CheckpointIntake(to, self._run.ids, self._file, self._weights, make_source)
+        intake.take()
+        if intake.brought_weights:
+            self._record_weights(connection, intake.source)
+        report = self._report
+        report.checkpoints["inserted"] = int(intake.inserted)
+        report.checkpoints["identical"] = int(not intake.inserted)
+        report.status = "migrated" if intake.wrote else "identical"
+        report.training_session_id = intake.session_id if intake.session_id > 0 else None
+        report.notes = [*self._file.notes, *self._notes, *intake.notes]
+        contents = {
+            "kind": CHECKPOINT,
+            "experiment_name": checkpoint.experiment,
+            "epoch": checkpoint.epoch,
+        }
+        counts: dict[str, Any] = {"checkpoints": report.checkpoints}
+        if intake.weights_added is not None:
+            counts["weights_added"] = intake.weights_added
+        return _Taken(lambda: intake.source, intake.wrote, None, contents, counts)
+
+    def _record_weights(self, connection: Connection, source_id: int) -> None:
+        """A row for the file of the weights."""
+        weights = self._weights
+        assert weights is not None
+        assert weights.path is not None
+        row_id = make_source_file(
+            connection,
+            self._run.ids,
+            self._run.id(connection),
+            weights.path,
+            sha256=weights.sha256,
+            size_bytes=weights.size_bytes,
+        )
+        complete_source_file(connection, row_id, contents={"kind": WEIGHTS, "of": source_id})
+
+
+# Who takes files of which kind.
+_TAKERS: Mapping[str, type[_BenchmarkTaker | _CheckpointTaker]] = {
+    _BenchmarkTaker.kind: _BenchmarkTaker,
+    _CheckpointTaker.kind: _CheckpointTaker,
+}
+
+
 class _Migration:
     def __init__(
-        self, options: MigratePicklesOptions, run: AnyRun, progress: Progress, reports: list[FileReport]
+        self, options: MigratePicklesOptions, settings: Settings, run: AnyRun, progress: Progress
     ) -> None:
-        self._options = options
-        self._run = run
+        self.options = options
+        self.settings = settings
+        self.run = run
+        self.carried: set[str] = set()  # real paths of weights that a checkpoint has named
         self._progress = progress
-        self._reports = reports
+        self._done: list[FileReport] = []
+        self._refused: list[FileReport] = []
 
-    def go(self, files: list[Path]) -> bool:
+    @property
+    def reports(self) -> list[FileReport]:
+        """All files. Weights that were named themselves are no pickles, and need be none."""
+        named = [report for report in self._refused if os.path.realpath(report.path) not in self.carried]
+        return [*named, *self._done]
+
+    def go(self, selection: Selection) -> bool:
         """Takes one file after the other; returns whether it was interrupted."""
-        options, progress = self._options, self._progress
-        if options.fail_fast and self._reports:
+        options, progress, files = self.options, self._progress, selection.files
+        for path, error in selection.refused:
+            report = FileReport(path)
+            report._refuse(error)
+            self._refused.append(report)
+        if options.fail_fast and any(report.path.suffix not in _WEIGHTS for report in self._refused):
             return False
-        done = 0
         progress.start(sum(map(reading_work, files)), "B")
         try:
-            with self._run.whole():
+            with self.run.whole():
                 for path in files:
                     report = FileReport(path)
                     self._file(report)
-                    self._reports.append(report)
-                    done += 1
+                    self._done.append(report)
                     if options.fail_fast and report.status == "rejected":
                         break
         except KeyboardInterrupt:
             return True
         except SgdbError:
-            if done and not options.dry_run:
+            if self._done and not options.dry_run:
+                done = len(self._done)
                 progress.notice(f"{done} of {len(files)} files were done before; what they brought is kept")
             raise
         finally:
@@ -279,23 +484,15 @@ class _Migration:
 
         def take(connection: Connection) -> None:
             work.again_from(first_reading)
-            self._run.lock(connection, file.contents)
-            self._take(connection, file, spool, report, work.did)
+            taker.lock(connection)
+            self._take(connection, taker, spool, report, work.did)
 
         try:
-            file = LegacyFile.read(
-                FileSource(path),
-                base_seed=self._options.set_base_seed,
-                copy=spool if self._options.archive else None,
-                on_bytes=work.did,
-            )
+            source = FileSource(path)
+            taker = self._taker(source, report)
+            taker.read(source, spool if self.options.archive else None, work.did)
             first_reading = work.done
-            report._describe(file)
-            if len(file.missing):
-                # A refusal is to come before the work of making boards, and without holding the set's lock.
-                for _ in file.rows():
-                    pass
-            self._run.attempt(take)
+            self.run.attempt(take)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             self._refuse(report, error)
         except Exception as error:
@@ -308,16 +505,21 @@ class _Migration:
             spool.close()
         work.finish()
 
+    def _taker(self, source: FileSource, report: FileReport) -> _Taker:
+        """The taker of the file's kind, which its content decides."""
+        report.kind = "checkpoint" if is_checkpoint(source) else "benchmark"
+        return _TAKERS[report.kind](self, report)
+
     def _take(
         self,
         connection: Connection,
-        file: LegacyFile,
+        taker: _Taker,
         spool: Spool,
         report: FileReport,
         on_bytes: Callable[[int], None],
     ) -> None:
         """One file's rows, original and bookkeeping, inside its transaction."""
-        run, archive, contents = self._run, self._options.archive, file.contents
+        run, archive = self.run, self.options.archive
 
         def make_source() -> int:
             return make_source_file(
@@ -325,41 +527,35 @@ class _Migration:
                 run.ids,
                 run.id(connection),
                 report.path,
-                sha256=file.sha256,
-                size_bytes=file.size,
+                sha256=taker.sha256,
+                size_bytes=taker.size,
             )
 
-        intake = Intake(connection, run.ids, contents, make_source)
-        intake.open()
-        if not intake.is_new:
-            require_same_extras(connection, intake.set_id, contents)
-        parts = Parts(file.rows(on_bytes))
-        intake.add_games(parts.games(), len(contents.games.distinct()), intake.games)
-        if len(file.missing):
-            intake.add_games(file.regenerated_batches(), len(file.missing), intake.regenerated)
-        intake.add_results(parts.results(), sum(len(runs.distinct()) for _, runs in contents.results))
-        report._count(file, intake)
-        if intake.wrote or not is_registered(connection, file.sha256, intake.set_id, with_archive=archive):
+        taken = taker.take(connection, make_source, on_bytes)
+        if taken.wrote or not is_registered(connection, taker.sha256, taken.set_id, with_archive=archive):
             archive_id = (
-                store_archive(connection, run.ids, spool, file.sha256, file.size) if archive else None
+                store_archive(connection, run.ids, spool, taker.sha256, taker.size) if archive else None
             )
             complete_source_file(
                 connection,
-                intake.source,
+                taken.source(),
                 status=report.status,
-                benchmark_set_id=intake.set_id,
+                benchmark_set_id=taken.set_id,
                 archive_id=archive_id,
-                contents=contents.to_json(),
-                counts=_counts(report, intake),
+                contents=taken.contents,
+                counts=taken.counts,
                 notes=report.notes,
             )
 
     def _refuse(self, report: FileReport, error: SgdbError) -> None:
         """Reports a refusal, and writes it down once."""
-        run = self._run
+        run = self.run
         report._refuse(error)
         said = report.error
         assert said is not None
+        counts = {"games": report.games, "results": report.results}
+        if report.kind == _CheckpointTaker.kind:
+            counts = {"checkpoints": report.checkpoints}
 
         def record(connection: Connection) -> None:
             record_rejection(
@@ -369,7 +565,7 @@ class _Migration:
                 report.path,
                 report.sha256,
                 said,
-                {"games": report.games, "results": report.results},
+                counts,
             )
 
         run.attempt(record)

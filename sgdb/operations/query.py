@@ -31,11 +31,12 @@ RESULT_FIELDS = (
 )  # fmt: skip
 RUN_FIELDS = (
     "id", "kind", "status", "started_at", "finished_at", "migrated", "identical", "rejected", "rolled_back",
-    "games_inserted", "games_regenerated", "results_inserted", "sgdb_version", "options",
+    "games_inserted", "games_regenerated", "results_inserted", "checkpoints_inserted", "sgdb_version",
+    "options",
 )  # fmt: skip
 RUN_FILE_FIELDS = (
     "id", "path", "status", "benchmark_set_id", "sha256", "size_bytes", "games_inserted", "games_regenerated",
-    "results_inserted", "archived", "error", "notes",
+    "results_inserted", "checkpoints_inserted", "archived", "error", "notes",
 )  # fmt: skip
 MISMATCH_FIELDS = (
     "pickle_file", "num_rows", "num_cols", "num_colors", "base_seed", "game_id", "bot", "field", "pickle",

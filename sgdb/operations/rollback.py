@@ -10,17 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sqlalchemy import Connection, Engine
 
 from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
+from sgdb.database.blobs import find_blob
 from sgdb.database.engine import transaction, undo
 from sgdb.database.ids import DryRunIds, SequenceIds
-from sgdb.database.locks import lock_all_sets, lock_tables
-from sgdb.database.provenance import recorded_path
+from sgdb.database.locks import lock_all_sets, lock_checkpoints, lock_tables
+from sgdb.database.provenance import WEIGHTS, recorded_path
 from sgdb.database.restore import RestoreResult, restore_backup
 from sgdb.database.retry import retried
 from sgdb.database.taking_back import (
@@ -32,10 +33,12 @@ from sgdb.database.taking_back import (
     require_no_dependents,
     take_back,
 )
-from sgdb.errors import AlreadyExistsError, BusyError, LastCopyError
+from sgdb.errors import AlreadyExistsError, BusyError, LastCopyError, SgdbError
 from sgdb.pickles.whereabouts import Found, Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
+from sgdb.storage.checkpoint_reading import read_weights
 
 # Behind the locks, what their former holders have committed must be seen.
 _ISOLATION = "READ COMMITTED"
@@ -76,10 +79,13 @@ class RolledBackFile:
     results: int
     original: str
     written_to: str | None = None
+    checkpoints: int | None = None
+    """None for a benchmark."""
 
     def to_json(self) -> dict[str, Any]:
         """The file's entry in the command's JSON."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        names = self.__slots__ if self.checkpoints is not None else self.__slots__[:-1]
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +138,8 @@ def rollback(
                 run_id = None if run is None else run.id
                 return RollbackResult(run_id, options.dry_run, time.monotonic() - started)
             require_no_dependents(connection, run.id)
-            originals = _Originals(connection, options, progress).account_for(run.id, files)
+            weights = checkpoint_files(settings, connection)
+            originals = _Originals(connection, options, weights, progress).account_for(run.id, files)
         taken = _TakingBack(engine, settings, options, progress).go(run.id, files)
     return RollbackResult(
         run_id=run.id,
@@ -164,6 +171,7 @@ def _report(file: FileToTakeBack, taken: TakenBack, original: _Original) -> Roll
         results=taken.results.get(file.id, 0),
         original=original.fate,
         written_to=None if original.written_to is None else str(original.written_to),
+        checkpoints=None if file.kind is None else taken.checkpoints.get(file.id, 0),
     )
 
 
@@ -174,17 +182,23 @@ class _TakingBack:
         self, engine: Engine, settings: Settings, options: RollbackOptions, progress: Progress
     ) -> None:
         self._engine = engine
+        self._settings = settings
         self._timeout = settings.lock_timeout
         self._dry_run = options.dry_run
         self._progress = progress
 
     def go(self, run_id: int, files: list[FileToTakeBack]) -> TakenBack:
         """Takes the run back, whose files have been accounted for."""
-        return retried(lambda: self._once(run_id, files), on_retry=self._progress.notice)
+        taken = retried(lambda: self._once(run_id, files), on_retry=self._progress.notice)
+        if taken.in_files and not self._dry_run:
+            self._remove_files(taken.in_files)
+        return taken
 
     def _once(self, run_id: int, files: list[FileToTakeBack]) -> TakenBack:
         with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._timeout) as connection:
             lock_all_sets(connection, timeout=self._timeout, on_wait=self._on_wait)
+            if any(file.kind for file in files):
+                lock_checkpoints(connection, timeout=self._timeout, alone=True)
             lock_tables(connection, TABLES, timeout=self._timeout, on_wait=self._on_wait)
             run = find_run(connection, run_id, lock=True)
             if run is None or find_files(connection, run_id) != files:
@@ -198,6 +212,26 @@ class _TakingBack:
             if self._dry_run:
                 undo(connection)
             return taken
+
+    def _remove_files(self, hashes: list[str]) -> None:
+        """Removes weights that lie in files, unless somebody has come to need them since. The rows have gone
+        by now: a file that stays is told, and no reason to fail."""
+
+        def remove() -> None:
+            with transaction(self._engine, isolation=_ISOLATION, lock_timeout=self._timeout) as connection:
+                lock_checkpoints(connection, timeout=self._timeout, alone=True)
+                files = checkpoint_files(self._settings, connection)
+                for sha256 in hashes:
+                    if find_blob(connection, sha256) is None:
+                        files.remove(sha256)
+
+        try:
+            retried(remove, on_retry=self._progress.notice)
+        except SgdbError as error:
+            self._progress.notice(
+                f"files of weights are left that nobody needs; `sgdb checkpoints prune` removes them: "
+                f"{error.message}"
+            )
 
     def _on_wait(self) -> None:
         self._progress.notice("waiting for another program that is writing to the database")
@@ -214,9 +248,16 @@ class _Original:
 class _Originals:
     """Sees to it that no file is lost with the rows: its last copy may be in the database."""
 
-    def __init__(self, connection: Connection, options: RollbackOptions, progress: Progress) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        options: RollbackOptions,
+        weights: CheckpointFiles,
+        progress: Progress,
+    ) -> None:
         self._connection = connection
         self._options = options
+        self._weights = weights
         self._progress = progress
 
     def account_for(self, run_id: int, files: list[FileToTakeBack]) -> dict[int, _Original]:
@@ -233,7 +274,7 @@ class _Originals:
         to_write: list[FileToTakeBack] = []
         unsaved: list[tuple[FileToTakeBack, Found]] = []
         for file, found in lost:
-            if self._options.originals is not None and file.archive_id is not None:
+            if self._options.originals is not None and _is_stored(file):
                 to_write.append(file)
             else:
                 unsaved.append((file, found))
@@ -264,15 +305,26 @@ class _Originals:
         taken: set[Path] = set()
         for file in files:
             assert folder is not None
-            assert file.archive_id is not None
             path = _free_path(folder, file, taken)
             taken.add(path)
             if not self._options.dry_run and not _holds(path, file.sha256):
                 make_folder(folder)
                 with atomic_file(path, overwrite=False) as out:
-                    write_archive(self._connection, file.archive_id, out)
+                    self._write_one(file, out)
             written[file.id] = _Original("written", path)
         return written
+
+    def _write_one(self, file: FileToTakeBack, out: BinaryIO) -> None:
+        if file.archive_id is not None:
+            write_archive(self._connection, file.archive_id, out)
+        else:
+            for piece in read_weights(self._connection, self._weights, file.sha256):
+                out.write(piece)
+
+
+def _is_stored(file: FileToTakeBack) -> bool:
+    """Whether the database has the file's bytes."""
+    return file.archive_id is not None or file.kind == WEIGHTS
 
 
 def _advancing(progress: Progress, name: str) -> Callable[[int], None]:
@@ -299,14 +351,14 @@ def _free_path(folder: Path, file: FileToTakeBack, taken: set[Path]) -> Path:
 
 def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCopyError:
     named = "; ".join(
-        f"{file.path} ({_said(found)}{'' if file.archive_id is not None else ', and no original is stored'})"
+        f"{file.path} ({_said(found)}{'' if _is_stored(file) else ', and no original is stored'})"
         for file, found in lost[:_SHOWN]
     ) + (f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
-    if all(file.archive_id is not None for file, _ in lost):
+    if all(_is_stored(file) for file, _ in lost):
         hint = "have them written back first: --originals FOLDER"
     else:
         sets = sorted({file.benchmark_set_id for file, _ in lost if file.benchmark_set_id is not None})
-        chosen = " ".join(f"--set {set_id}" for set_id in sets[:_SHOWN])
+        chosen = " ".join(f"--set {set_id}" for set_id in sets[:_SHOWN]) or "--all"
         hint = f"keep their rows as pickles first: sgdb export {chosen} --to FOLDER"
     return LastCopyError(
         f"taking run {run_id} back would destroy the last copy of {len(lost)} of its files: {named}",

@@ -27,6 +27,7 @@ from sgdb.database.coverage import (
     stored_results,
 )
 from sgdb.database.engine import transaction
+from sgdb.database.experiments import EpochFile, epoch_files, weights_files
 from sgdb.database.presence import (
     Presence,
     games_there,
@@ -56,15 +57,19 @@ from sgdb.errors import (
     UsageError,
 )
 from sgdb.pickles import attributes
+from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint
 from sgdb.pickles.files import FileSource, Source
+from sgdb.pickles.inert import shown
 from sgdb.pickles.legacy import LegacyFile, Parts
 from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.pickles.whereabouts import hash_file
 from sgdb.progress import Progress, Silent
 from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.checkpoint_compare import compare_file
 from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import describe_bytes, wrong_bytes
+from sgdb.storage.contents import Contents as Bytes
 
 __all__ = ["BotReplay", "FileVerdict", "Replay", "VerifyOptions", "VerifyResult", "verify"]
 
@@ -78,6 +83,7 @@ class VerifyOptions:
 
     `replay` plays the recorded games again as well: those of the sets that the files belong to, or all.
     `sample` takes as many of each bot and set, `jobs` is the number of processes (default: one a core).
+    Weights of checkpoints are looked for beside their pickles, in `weights_dirs`, and where they were.
     """
 
     paths: tuple[Path, ...] = ()
@@ -87,6 +93,7 @@ class VerifyOptions:
     replay: bool = False
     sample: int | None = None
     jobs: int | None = None
+    weights_dirs: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -95,6 +102,7 @@ class FileVerdict:
     not make it unequal, such as other bytes for the same values."""
 
     path: str
+    kind: str = "benchmark"
     status: str = "equal"
     differences: int = 0
     examples: list[Difference] = field(default_factory=list)
@@ -116,7 +124,8 @@ class FileVerdict:
 
     def to_json(self) -> dict[str, Any]:
         """The file's entry in the command's JSON."""
-        return {
+        of_kind = {} if self.kind == "benchmark" else {"kind": self.kind}
+        return of_kind | {
             "path": self.path,
             "status": self.status,
             "differences": self.differences,
@@ -179,7 +188,8 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
-        verifier = _Verifier(connection, progress, limit, checkpoint_files(settings, connection))
+        files = checkpoint_files(settings, connection)
+        verifier = _Verifier(connection, files, options.weights_dirs, progress, limit)
         if options.paths:
             selection = verifier.files(selection)
             if not verifier.verdicts:
@@ -219,9 +229,16 @@ class _ArchiveSource:
 
 class _Verifier:
     def __init__(
-        self, connection: Connection, progress: Progress, limit: int | None, checkpoints: CheckpointFiles
+        self,
+        connection: Connection,
+        checkpoints: CheckpointFiles,
+        weights_dirs: tuple[Path, ...],
+        progress: Progress,
+        limit: int | None,
     ) -> None:
         self._connection = connection
+        self._weights_dirs = weights_dirs
+        self._carried: set[str] = set()  # real paths of weights that were compared with their checkpoints
         self._progress = progress
         self._checkpoint_files = checkpoints
         self._limit = limit
@@ -236,6 +253,12 @@ class _Verifier:
         """Files on disk. What is no pickle, but was one when it was migrated, is not passed over: returns the
         selection without it."""
         migrated = _migrated_from(self._connection)
+        with self._bar(sum(map(reading_work, selection.files))):
+            for path in selection.files:
+                verdict = self._verdict(str(path))
+                sha256 = self._file(FileSource(path), verdict, None, path)
+                _compare_bytes(path, sha256, migrated.get(_resolved(path), []), verdict)
+        selection = selection.without(self._carried)
         spoilt = [each for each in selection.skipped if _resolved(each[0]) in migrated]
         refused = [
             *selection.refused,
@@ -245,11 +268,6 @@ class _Verifier:
             verdict = self._verdict(str(path))
             verdict.refuse(error)
             _compare_bytes(path, None, migrated.get(_resolved(path), []), verdict)
-        with self._bar(sum(map(reading_work, selection.files))):
-            for path in selection.files:
-                verdict = self._verdict(str(path))
-                sha256 = self._file(FileSource(path), verdict, None, path_text(path))
-                _compare_bytes(path, sha256, migrated.get(_resolved(path), []), verdict)
         return replace(selection, skipped=[each for each in selection.skipped if each not in spoilt])
 
     def archives(self) -> None:
@@ -261,22 +279,26 @@ class _Verifier:
             known = taken.get((row.sha256, row.benchmark_set_id))
             if known is None or known.archive_id is None:
                 taken[row.sha256, row.benchmark_set_id] = row
-        kept = [(row, row.archive_id) for row in taken.values() if row.archive_id is not None]
+        kept: list[tuple[str, int, SourceRow | None]] = [
+            (row.path, row.archive_id, row) for row in taken.values() if row.archive_id is not None
+        ]
+        of_checkpoints = self._archived_checkpoints()
+        kept += [(path, archive_id, None) for path, archive_id in of_checkpoints if archive_id is not None]
         damaged = []
         with self._bar(0):
-            for row, archive_id in kept:
-                verdict = self._verdict(row.path)
+            for path, archive_id, recorded in kept:
+                verdict = self._verdict(path)
                 try:
                     check_archive(self._connection, archive_id)
                 except ArchiveError as error:
                     verdict.refuse(error)
-                    damaged.append(row.path)
+                    damaged.append(path)
                 else:
-                    self._file(_ArchiveSource(self._connection, archive_id, row.path), verdict, row)
+                    self._file(_ArchiveSource(self._connection, archive_id, path), verdict, recorded)
         detail = f"{len(kept) - len(damaged)} originals match their SHA-256"
         if damaged:
             detail += f"; damaged: {', '.join(damaged)}"
-        if without := len(taken) - len(kept):
+        if without := len(taken) + len(of_checkpoints) - len(kept):
             detail += f"; {without} files were migrated without keeping the original"
         self.checks = [
             *run_checks(self._connection, self._of_checkpoints()),
@@ -287,6 +309,15 @@ class _Verifier:
         """Their bytes are there, in the database and in files, and are those that were stored."""
         wrong = wrong_bytes(self._connection, self._checkpoint_files, self._progress)
         return Further("checkpoints", wrong, lambda: describe_bytes(self._connection))
+
+    def _archived_checkpoints(self) -> list[tuple[str, int | None]]:
+        """Each content of a checkpoint's pickle once: its path and its original, if one of them is stored."""
+        taken: dict[str, EpochFile] = {}
+        for file in epoch_files(self._connection):
+            known = taken.get(file.sha256)
+            if known is None or known.archive_id is None:
+                taken[file.sha256] = file
+        return [(file.path, file.archive_id) for file in taken.values()]
 
     @contextmanager
     def _bar(self, total: int) -> Iterator[None]:
@@ -302,10 +333,10 @@ class _Verifier:
         return verdict
 
     def _file(
-        self, source: Source, verdict: FileVerdict, row: SourceRow | None, path: str = ""
+        self, source: Source, verdict: FileVerdict, row: SourceRow | None, path: Path | None = None
     ) -> str | None:
         """Compares one file; `row` is its record where that is known, otherwise it is looked for. `path` is
-        where the file lies, as it would be recorded. Returns the SHA-256 of what was read."""
+        where the file lies, None for a stored original. Returns the SHA-256 of what was read."""
 
         def on_bytes(count: int) -> None:
             self._progress.advance(count, source.name)
@@ -315,12 +346,47 @@ class _Verifier:
             return found.contents.base_seed if found else None
 
         try:
+            if is_checkpoint(source):
+                return self._checkpoint(CheckpointFile.read(source, on_bytes=on_bytes), path, verdict)
             file = LegacyFile.read(source, base_seed=recorded_seed, on_bytes=on_bytes)
-            self._compare(file, row or self._record(file.sha256), path, verdict, on_bytes)
+            recorded = "" if path is None else path_text(path)
+            self._compare(file, row or self._record(file.sha256), recorded, verdict, on_bytes)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             verdict.refuse(error)
             return None
         return file.sha256
+
+    def _checkpoint(self, file: CheckpointFile, path: Path | None, verdict: FileVerdict) -> str:
+        """Compares a checkpoint; returns its SHA-256."""
+        verdict.kind, weights = "checkpoint", None
+        if path is not None and file.checkpoint.weights_name is not None:
+            weights = self._find_weights(file, file.checkpoint.weights_name, path.parent, verdict)
+        # Those of stored originals are read together, with those of all other checkpoints.
+        files = None if path is None else self._checkpoint_files
+        compared = compare_file(self._connection, file, weights, files)
+        if compared is None:
+            verdict.status = "missing"
+            return file.sha256
+        differences, notes = compared
+        verdict.notes += notes
+        for difference in differences:
+            verdict.add(difference)
+        return file.sha256
+
+    def _find_weights(
+        self, file: CheckpointFile, name: str, beside: Path, verdict: FileVerdict
+    ) -> Bytes | None:
+        found = find_weights(name, (beside, *self._weights_dirs))
+        if found is None:
+            own = {each.id for each in epoch_files(self._connection, sha256=file.sha256)}
+            carried = [each for each in weights_files(self._connection) if each.of in own]
+            places = (recorded_path(each.path) for each in reversed(carried))
+            found = next((place for place in places if os.path.lexists(place)), None)
+        if found is None:
+            verdict.notes.append(f"its weights {shown(name)} were not found, and not compared")
+            return None
+        self._carried.add(_resolved(found))
+        return Bytes.given(found, f"weights {shown(found.name)}")
 
     def _record(self, sha256: str) -> SourceRow | None:
         """What was written down last about this very content."""
@@ -445,9 +511,11 @@ class _Verifier:
 
 
 def _migrated_from(connection: Connection) -> dict[str, list[str]]:
-    """The SHA-256 of all that was migrated from each path, oldest first."""
+    """The SHA-256 of all pickles that were migrated from each path, oldest first."""
     migrated: dict[str, list[str]] = {}
     for file in recorded_files(connection, MIGRATION):
+        if file.is_weights:
+            continue
         migrated.setdefault(_resolved(recorded_path(file.path)), []).append(file.sha256)
     return migrated
 

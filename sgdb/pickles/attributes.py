@@ -5,6 +5,8 @@ object with a single key:
 
 - `{"$float": "nan"}`: NaN, the infinities, -0.0, and floats that JSONB would give back as integers;
 - `{"$tuple": [...]}`: a tuple;
+- `{"$datetime": "2025-01-02T03:04:05"}`: a naive time, as checkpoints have them; `["...", 1]` if its `fold`
+  is 1;
 - `{"$dict": [[key, value], ...]}`: a dict one of whose keys begins with a dollar sign.
 
 Texts that PostgreSQL cannot hold (a NUL, a lone surrogate) are refused. What is not kept: the order of a
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from sgdb.errors import ValueRefusedError
@@ -39,6 +42,12 @@ def storable_text(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_plain(value: float) -> bool:
+    """Whether JSONB gives this number back as the same float."""
+    text = repr(value)
+    return "." in text and "e" not in text and text != "-0.0"
 
 
 class Room:
@@ -100,11 +109,18 @@ def from_json(value: Any) -> Any:
         ((key, inner),) = value.items()
         if key == "$float":
             return float(inner)
+        if key == "$datetime":
+            return _time(inner)
         if key == "$tuple":
             return tuple(from_json(item) for item in inner)
         if key == "$dict":
             return {name: from_json(item) for name, item in inner}
     return {name: from_json(item) for name, item in value.items()}
+
+
+def _time(form: Any) -> datetime:
+    text, fold = (form, 0) if type(form) is str else form
+    return datetime.fromisoformat(text).replace(fold=fold)
 
 
 class _Encoder:
@@ -139,9 +155,10 @@ class _Encoder:
             self.count(value.bit_length() // 3)
             return value
         if kind is float:
-            text = repr(value)
-            plain = "." in text and "e" not in text and text != "-0.0"
-            return value if plain else {"$float": text}
+            return value if is_plain(value) else {"$float": repr(value)}
+        if kind is datetime and value.tzinfo is None:
+            text = value.isoformat()
+            return {"$datetime": [text, 1] if value.fold else text}
         if kind is list:
             return [self.encode(item, depth + 1) for item in value]
         if kind is tuple:

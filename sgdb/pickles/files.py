@@ -45,6 +45,28 @@ class HashedStream:
         return self._hash.hexdigest()
 
 
+class Copy(Protocol):
+    """Takes the file's bytes while they are read for the first time."""
+
+    def restart(self) -> None:
+        """Forget what came so far: the file is being read from its beginning again."""
+
+    def write(self, data: bytes, /) -> object:
+        """The next bytes."""
+
+
+def tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callable[[bytes], object]:
+    """What passes bytes on to a copy, and their number to `on_bytes`."""
+
+    def pass_on(data: bytes) -> None:
+        if copy is not None:
+            copy.write(data)
+        if on_bytes is not None:
+            on_bytes(len(data))
+
+    return pass_on
+
+
 class Source(Protocol):
     """Where a legacy file's bytes come from; opened anew for every reading."""
 

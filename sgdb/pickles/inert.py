@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from datetime import datetime
 from itertools import islice
 from typing import Any, NamedTuple
+
+from sgdb.pickles.times import Maker
 
 
 class ClassRef(NamedTuple):
@@ -49,12 +52,15 @@ class RowBatch(NamedTuple):
     by_pattern: bool = False
 
     def count_values(self, most: int) -> int:
-        """How many values it takes to hold these rows, a board's text counting as one for 16 characters;
-        counting ends beyond `most`."""
+        """How many values it takes to hold these rows, a board's text counting as four and one for 16
+        characters; counting ends beyond `most`."""
         shape, rows = self.shape, self.rows
         if self.by_pattern:
-            num_rows, num_cols = shape.text_board or (0, 0)
-            return len(rows) * (1 + len(shape.names) + num_rows * (num_cols + 1) // 8)
+            values = 1 + len(shape.names)
+            if shape.text_board is not None:
+                num_rows, num_cols = shape.text_board
+                values += 3 + num_rows * (num_cols + 1) // 8
+            return len(rows) * values
         count = 0
         for row in rows:
             count += count_values(row, most - count)
@@ -98,7 +104,11 @@ def _brief(value: object, depth: int) -> str:
         return f"{{{_brief_items(value, depth)}}}"
     if type(value) is Instance:
         return f"a {value.cls.name}"
-    return "a class" if type(value) is ClassRef else "games or results"
+    if type(value) is datetime:
+        return value.isoformat()
+    if type(value) is bytes:
+        return f"{len(value)} bytes"
+    return "a class" if type(value) in (ClassRef, Maker) else "games or results"
 
 
 def _brief_items(value: list[Any] | tuple[Any, ...] | dict[str, Any], depth: int) -> str:

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sgdb.errors import DamagedPickleError, LayoutError, ValueRefusedError
 from sgdb.pickles import attributes
-from sgdb.pickles.files import HashedStream, Source
+from sgdb.pickles.files import Copy, HashedStream, Source, tee
 from sgdb.pickles.inert import RowBatch, shown
 from sgdb.pickles.layouts import CLASSES, Structure, StructureReader, ids_of, kind_of, split_tree
 from sgdb.pickles.layouts import listed as listed_names
@@ -34,7 +34,8 @@ from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 
 _BATCH_CELLS = 1_000_000
 # As many values as a file of 10,000 small boards and two bots has; one of a million takes little more memory.
-_MOST_KEPT = 260_000
+_MOST_KEPT = 290_000
+_MOST_BYTES_KEPT = 8 << 20  # of the file: a value may be a long text
 _Row = TypeVar("_Row", GameSnapshot, BotPerformance)
 
 
@@ -79,16 +80,6 @@ class Parts:
             part = next(self._rows, None)
 
 
-class Copy(Protocol):
-    """Takes the file's bytes while they are read for the first time."""
-
-    def restart(self) -> None:
-        """Forget what came so far: the file is being read from its beginning again."""
-
-    def write(self, data: bytes, /) -> object:
-        """The next bytes."""
-
-
 class _Repeats:
     """Drops rows whose id came before with the same values; refuses those with other values.
 
@@ -126,8 +117,9 @@ def _require_same(first: Any, row: Any, where: str) -> None:
 class _Kept:
     """The parsed rows of a file while it is read for the first time: all, or none where they are many."""
 
-    def __init__(self) -> None:
+    def __init__(self, stream: HashedStream) -> None:
         self.batches: list[RowBatch] | None = []
+        self._stream = stream
         self._room = _MOST_KEPT
 
     def add(self, batch: RowBatch) -> None:
@@ -135,7 +127,7 @@ class _Kept:
         if self.batches is None:
             return
         self._room -= batch.count_values(self._room)
-        if self._room < 0:
+        if self._room < 0 or self._stream.size > _MOST_BYTES_KEPT:
             self.batches = None
         else:
             self.batches.append(batch)
@@ -188,10 +180,11 @@ class LegacyFile:
         for remember in (False, True):
             if copy is not None:
                 copy.restart()
-            reader, kept = StructureReader(), _Kept()
+            reader = StructureReader()
             try:
                 with source.open() as raw:
-                    stream = HashedStream(raw, _tee(copy, on_bytes))
+                    stream = HashedStream(raw, tee(copy, on_bytes))
+                    kept = _Kept(stream)
                     protocol, tree = _parse(stream, remember, reader.add, kept.add)
             except SharedReferenceError:
                 continue
@@ -339,7 +332,7 @@ class LegacyFile:
             yield from self._kept_batches(self._kept, on_bytes)
             return
         with self.source.open() as raw:
-            stream = HashedStream(raw, _tee(None, on_bytes))
+            stream = HashedStream(raw, tee(None, on_bytes))
             parser = PickleParser(stream, CLASSES, remember=self._remember)
             try:
                 for batch in parser.batches():
@@ -386,16 +379,6 @@ def _check_seeds(seeds: SeedStream, games: list[GameSnapshot], findings: Notes) 
     for game, expected in zip(games, follow, strict=True):
         if game.seed is not None and expected is not None and game.seed != expected:
             findings.add("seed that does not follow from the base seed", f"game {game.game_id}: {game.seed}")
-
-
-def _tee(copy: Copy | None, on_bytes: Callable[[int], object] | None) -> Callable[[bytes], object]:
-    def tee(data: bytes) -> None:
-        if copy is not None:
-            copy.write(data)
-        if on_bytes is not None:
-            on_bytes(len(data))
-
-    return tee
 
 
 def _parse(stream: HashedStream, remember: bool, *takers: Callable[[RowBatch], None]) -> tuple[int, Any]:

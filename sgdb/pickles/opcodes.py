@@ -25,7 +25,7 @@ _PLAIN_VALUES = (
     "if this is a numpy value: load the file where it was written, turn arrays into lists with "
     "array.tolist() and numbers with int(), and save it again"
 )
-_CHECKPOINT = "this is a training checkpoint; sgdb reads benchmark files"
+_CHECKPOINT = "this class belongs to training checkpoints, of which a file holds one and nothing else"
 _TEXT_OPCODES = ("INT", "LONG", "FLOAT", "STRING", "BINSTRING", "SHORT_BINSTRING", "UNICODE", "GET", "PUT")
 _BYTE_OPCODES = ("REDUCE", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BYTEARRAY8", "NEXT_BUFFER")
 

@@ -5,6 +5,7 @@ The rules of this machine, all of them enforced here:
 - It knows the opcodes that benchmark files use and refuses every other one by name and byte offset.
 - A class is a pair of texts looked up in a table that the caller gives; an instance is an inert
   `Instance`. Nothing is imported and nothing is called.
+- Where the caller says that the file may hold times, `times` reads those; that is all that REDUCE can do.
 - BUILD happens once, on a fresh instance, with a dict. Dict keys are text and occur once.
 - Memo entries are stored in sequence and never overwritten. Frames end where they say, do not nest and
   no opcode crosses their end. STOP is the last byte of the file.
@@ -34,6 +35,7 @@ from sgdb.errors import LayoutError, UnsafePickleError
 from sgdb.pickles.inert import ClassRef, Instance, RowBatch, RowList, batches_of, count_values, is_row, shown
 from sgdb.pickles.opcodes import OPCODE_NAMES, SAVE_AGAIN, hint_for_module, hint_for_opcode
 from sgdb.pickles.shapes import ShapeBook
+from sgdb.pickles.times import MAKERS, TIME_BYTES, Maker, made
 from sgdb.pickles.window import ByteStream, Window
 
 _MAX_TEXT = 1 << 20  # bytes in one text
@@ -59,9 +61,10 @@ class SharedReferenceError(Exception):
 class PickleParser:
     """Reads one pickle from `stream`; iterate over `batches()` to the end, then look at `tree`.
 
-    `classes` maps every permitted (module, name) to whether it is a row class. Raises
-    DamagedPickleError, UnsafePickleError or LayoutError; with `remember=False` also
-    SharedReferenceError, after which the batches seen so far are to be thrown away.
+    `classes` maps every permitted (module, name) to whether it is a row class. With `times`, naive times
+    are read as well, as checkpoints have them. Raises DamagedPickleError, UnsafePickleError or LayoutError;
+    with `remember=False` also SharedReferenceError, after which the batches seen so far are to be thrown
+    away.
     """
 
     def __init__(
@@ -71,11 +74,15 @@ class PickleParser:
         *,
         remember: bool = False,
         accelerate: bool = True,
+        times: bool = False,
     ) -> None:
         self.tree: Any = None
         self.protocol = -1
         self._window = Window(stream)
-        self._classes = {key: ClassRef(*key, is_row) for key, is_row in classes.items()}
+        self._classes: dict[tuple[str, str], ClassRef | Maker] = {
+            key: ClassRef(*key, is_row) for key, is_row in classes.items()
+        }
+        self._kind = "checkpoint" if times else "benchmark"
         self._remember = remember
         self._shapes = ShapeBook() if accelerate and not remember else None
         self._stack: list[Any] = []
@@ -102,6 +109,9 @@ class PickleParser:
             0x62: self._build, 0x61: self._append, 0x65: self._appends, 0x73: self._setitem,
             0x75: self._setitems, 0x8A: self._long1, 0x47: self._binfloat,
         }  # fmt: skip
+        if times:
+            self._classes |= MAKERS
+            self._handlers |= {0x43: self._short_binbytes, 0x52: self._reduce}
 
     def batches(self) -> Iterator[RowBatch]:  # noqa: C901 - one loop over the bytes, the frequent opcodes inline
         """Runs the pickle; yields rows as they come. Afterwards `tree` is the top-level object."""
@@ -224,7 +234,7 @@ class PickleParser:
         if name is None:
             return self._window.unsafe(f"unknown opcode 0x{op:02x}", pos)
         return self._window.unsafe(
-            f"opcode {name}, which benchmark files do not use,", pos, hint_for_opcode(name)
+            f"opcode {name}, which {self._kind} files do not use,", pos, hint_for_opcode(name)
         )
 
     # -- stack ----------------------------------------------------------------------------------
@@ -259,7 +269,7 @@ class PickleParser:
 
     def _too_much(self, pos: int) -> LayoutError:
         return LayoutError(
-            f"more values in one piece than a benchmark file has, up to byte {self._window.base + pos}"
+            f"more values in one piece than a {self._kind} file has, up to byte {self._window.base + pos}"
         )
 
     def _misplaced_rows(self, pos: int) -> LayoutError:
@@ -303,7 +313,7 @@ class PickleParser:
             return
         if full:
             raise LayoutError(
-                f"more remembered objects than a benchmark file has, up to byte {self._window.base + pos}"
+                f"more remembered objects than a {self._kind} file has, up to byte {self._window.base + pos}"
             )
 
     def _put(self, index: int, pos: int) -> None:
@@ -366,7 +376,7 @@ class PickleParser:
             return known
         self._text_bytes += sys.getsizeof(text) + 50  # one character beyond ASCII widens all of them
         if self._text_bytes > _MAX_TEXT_TOTAL:
-            raise LayoutError(f"more text than a benchmark file has, up to byte {self._window.base + pos}")
+            raise LayoutError(f"more text than a {self._kind} file has, up to byte {self._window.base + pos}")
         self._texts[text] = text
         return text
 
@@ -439,6 +449,23 @@ class PickleParser:
             raise self._window.damaged("a class name that is not UTF-8", pos - 1) from None
         self._class(module, name, pos - 1)
         return pos + len(lines[0]) + len(lines[1]) + 2
+
+    def _short_binbytes(self, pos: int) -> int:
+        window = self._window
+        size = window.buf[pos]
+        if size != TIME_BYTES:
+            raise window.unsafe(f"{size} bytes that are no time,", pos - 1)
+        pos = window.need(pos + 1, size)
+        self._stack.append(window.buf[pos : pos + size])
+        return pos + size
+
+    def _reduce(self, pos: int) -> int:
+        maker, arguments = self._pop(2, pos - 1)
+        value = made(maker, arguments, self.protocol)
+        if value is None:
+            raise self._window.unsafe("a REDUCE that makes something else than a time", pos - 1)
+        self._stack.append(value)
+        return pos
 
     def _newobj(self, pos: int) -> int:
         cls, arguments = self._pop(2, pos - 1)

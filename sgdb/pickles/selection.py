@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
 from sgdb.errors import FileAccessError, NotAPickleError, NotFoundError, SgdbError
 from sgdb.pickles.files import FileSource, find_files, what_it_is
+
+_Why = TypeVar("_Why", str, SgdbError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,14 @@ class Selection:
     refused: list[tuple[Path, SgdbError]] = field(default_factory=list)
     single: bool = False
     """Whether one file, and no folder, was asked for."""
+
+    def without(self, carried: Collection[str]) -> Selection:
+        """The same without files at these real paths: they are no pickles, but belong to some."""
+
+        def kept(found: list[tuple[Path, _Why]]) -> list[tuple[Path, _Why]]:
+            return [each for each in found if os.path.realpath(each[0]) not in carried]
+
+        return replace(self, skipped=kept(self.skipped), refused=kept(self.refused))
 
     def to_json(self) -> list[dict[str, str]]:
         """The skipped files as JSON."""

@@ -44,21 +44,22 @@ class Found(NamedTuple):
     memo_size: int
 
 
-class _Integers(dict[bytes, int]):
-    """The value of an integer opcode with its argument; small ones are kept."""
-
-    def __missing__(self, raw: bytes) -> int:
-        value = int.from_bytes(raw[1:], "little", signed=raw[0] == 0x4A)
-        if len(raw) <= 3:
-            self[raw] = value
-        return value
-
-
-_integers = _Integers()
+# Opcode and argument as one value: integers of 1, 2 and 4 bytes.
+_INTEGERS = {b"K": struct.Struct("<xB"), b"M": struct.Struct("<xH"), b"J": struct.Struct("<xi")}
 
 
 def _read_ints(raw: tuple[bytes, ...]) -> Iterable[int]:
-    return [_integers[value] for value in raw]
+    joined, opcode = b"".join(raw), raw[0][:1]
+    reader = _INTEGERS[opcode]
+    # Where the first has this opcode, and so has what comes after its length, all are as long.
+    if len(joined) == reader.size * len(raw) and joined[:: reader.size] == opcode * len(raw):
+        return [value for (value,) in reader.iter_unpack(joined)]
+    return [_read_int(value) for value in raw]
+
+
+def _read_int(raw: bytes) -> int:
+    value: int = _INTEGERS[raw[:1]].unpack(raw)[0]
+    return value
 
 
 def _read_bools(raw: tuple[bytes, ...]) -> Iterable[bool]:
@@ -348,7 +349,7 @@ class _Example:
         if op in b"KMJ":
             size = {0x4B: 2, 0x4D: 3, 0x4A: 5}[op]
             self._at += size
-            return _integers[self._raw[self._at - size : self._at]]
+            return _read_int(self._raw[self._at - size : self._at])
         value = self._get()
         if type(value) is not ClassRef:
             return value

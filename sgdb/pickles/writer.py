@@ -1,4 +1,4 @@
-"""Records to the pickles that the old benchmark system loads, written in constant memory.
+"""Records to the pickles that the old benchmark system loads, sets of games in constant memory.
 
 The opcodes are those of protocol 4 as CPython's pickler writes them, with frames; only what is used
 again (class names, keys, the config) is memoized.
@@ -10,12 +10,15 @@ import json
 import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from itertools import chain, groupby
 from typing import Any, Protocol
 
-from sgdb.pickles import attributes
+from sgdb.pickles import attributes, checkpoints
 from sgdb.pickles.layouts import CONFIG_CLASS, LAYOUT_OF_MODULE
 from sgdb.pickles.legacy import LegacyFile, Results
+from sgdb.pickles.times import bytes_of
 from sgdb.records import BotPerformance, Contents, GameSnapshot
 
 _MODULE_OF_LAYOUT = {layout: module for module, layout in LAYOUT_OF_MODULE.items()}
@@ -40,6 +43,11 @@ def write_pickle(
     num_games, base_seed and further top-level entries (its own ids are not looked at).
     """
     _Writer(file, _MODULE_OF_LAYOUT[contents.layout]).benchmark(contents, games, results)
+
+
+def write_checkpoint(file: _Sink, content: Mapping[str, Any]) -> None:
+    """Writes one pickled `CheckpointData`, of the JSON that `Checkpoint.to_json` gives."""
+    _Writer(file, checkpoints.MODULE).checkpoint(content)
 
 
 def rewrite(file: _Sink, legacy: LegacyFile) -> None:
@@ -113,6 +121,27 @@ class _Writer:
             self._put(self._value(attributes.from_json(value)))
         self._put(b"u.")
         self._flush()
+
+    def checkpoint(self, content: Mapping[str, Any]) -> None:
+        state: dict[str, Any] = {}
+        for name, value in content[checkpoints.DOCUMENT].items():
+            if name in checkpoints.STATES and value is not None:
+                state[name] = partial(self._state, checkpoints.STATES[name], value)
+            else:
+                state[name] = attributes.from_json(value)
+        if checkpoints.LOSSES in content:
+            state[checkpoints.LOSSES] = attributes.from_json(content[checkpoints.LOSSES])
+        self._file.write(b"\x80\x04")
+        self._put(self._instance(checkpoints.MODULE, checkpoints.TOP_CLASS, state) + b".")
+        self._flush()
+
+    def _state(self, name: str, attributes_of: Mapping[str, Any]) -> bytes:
+        state = {key: attributes.from_json(value) for key, value in attributes_of.items()}
+        config = attributes_of.get(checkpoints.GAME_CONFIG)
+        if config is not None:
+            shape = {key: attributes.from_json(value) for key, value in config.items()}
+            state[checkpoints.GAME_CONFIG] = partial(self._instance, *CONFIG_CLASS, shape)
+        return self._instance(checkpoints.MODULE, name, state)
 
     def _put(self, data: bytes) -> None:
         self._frame += data
@@ -226,6 +255,9 @@ class _Writer:
             return b"G" + struct.pack(">d", value)
         if kind is str:
             return self._text(value)
+        if kind is datetime:
+            maker = self._class("datetime", "datetime")
+            return maker + b"C\x0a" + bytes_of(value) + b"\x85R"
         if kind is tuple:
             return b"(" + b"".join(map(self._value, value)) + b"t" if value else b")"
         if kind is list:

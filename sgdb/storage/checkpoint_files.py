@@ -55,11 +55,11 @@ class CheckpointFiles:
     def find(self, sha256: str, size_bytes: int, recorded: str | None) -> Path | None:
         """The file with this hash and size, in the folder or where a row remembers it; not read."""
         paths = [self.path_of(sha256)] + ([Path(recorded)] if recorded else [])
-        return next((path for path in paths if _size(path) == size_bytes), None)
+        return next((path for path in paths if file_size(path) == size_bytes), None)
 
     def is_sound(self, path: Path, sha256: str, size_bytes: int) -> bool:
         """Whether the file at `path` holds the bytes with this hash; reads it if it has their size."""
-        if _size(path) != size_bytes:
+        if file_size(path) != size_bytes:
             return False
         hashed = hashlib.sha256()
         try:
@@ -83,7 +83,7 @@ class CheckpointFiles:
 
     def size_of(self, sha256: str) -> int:
         """The bytes of a file; 0 when it has gone."""
-        return _size(self.path_of(sha256)) or 0
+        return file_size(self.path_of(sha256)) or 0
 
     def remove(self, sha256: str) -> None:
         """Removes a file, if it is there. Raises FileAccessError."""
@@ -107,7 +107,11 @@ def checkpoint_files(settings: Settings, connection: Connection) -> CheckpointFi
 
 
 def read_file(path: Path) -> Iterator[bytes]:
-    """A file's bytes, a piece at a time. Raises CheckpointError."""
+    """A regular file's bytes, a piece at a time. Raises CheckpointError."""
+    if file_size(path) is None:
+        raise CheckpointError(
+            f"{path} cannot be read: it is not there, or no regular file", hint="see what has become of it"
+        )
     try:
         with path.open("rb") as file:
             while piece := file.read(_PIECE):
@@ -118,7 +122,8 @@ def read_file(path: Path) -> Iterator[bytes]:
         ) from error
 
 
-def _size(path: Path) -> int | None:
+def file_size(path: Path) -> int | None:
+    """The bytes of a regular file; None for anything else, and where nothing can be seen."""
     try:
         return path.stat().st_size if path.is_file() else None
     except (OSError, ValueError):

@@ -17,13 +17,15 @@ from sgdb.database.checkpoints import (
     StoredCheckpoint,
     file_paths,
     find_checkpoints,
+    find_with_weights,
     foreign_files,
+    get_checkpoint,
 )
 from sgdb.database.models import ModelCheckpoint
 from sgdb.errors import CheckpointError, NotFoundError
 from sgdb.pickles.attributes import from_json
 from sgdb.progress import Progress
-from sgdb.storage.checkpoint_files import CheckpointFiles, read_file
+from sgdb.storage.checkpoint_files import CheckpointFiles, file_size, read_file
 
 _VERIFY = "`sgdb verify` checks all checkpoints; a backup has those that the database holds"
 
@@ -92,6 +94,14 @@ def read_bytes(
         )
 
 
+def read_weights(connection: Connection, files: CheckpointFiles, sha256: str) -> Iterator[bytes]:
+    """The bytes that some checkpoint has as its weights, in pieces. Raises as `read_bytes` does."""
+    checkpoint_id = find_with_weights(connection, sha256)
+    if checkpoint_id is None:
+        raise CheckpointError(f"no checkpoint has the bytes {sha256} as its weights any more", hint=_VERIFY)
+    return read_bytes(connection, files, get_checkpoint(connection, checkpoint_id))
+
+
 def _pieces(
     connection: Connection,
     files: CheckpointFiles,
@@ -124,7 +134,9 @@ def _pieces(
 def describe_bytes(connection: Connection) -> str:
     """How many contents there are, and how many of them in files, in words."""
     blobs, (in_files, size) = sum(1 for _ in find_blobs(connection)), file_totals(connection)
-    return f"{blobs} contents of checkpoints match their SHA-256; {in_files} of them in files, {size} bytes"
+    if not blobs:
+        return "none"
+    return f"{blobs} contents match their SHA-256; {in_files} of them in files, {size} bytes"
 
 
 def wrong_bytes(connection: Connection, files: CheckpointFiles, progress: Progress) -> Iterator[str]:
@@ -141,8 +153,8 @@ def wrong_bytes(connection: Connection, files: CheckpointFiles, progress: Progre
     finally:
         progress.finish()
     for checkpoint_id, path, size in foreign_files(connection):
-        found = Path(path)
-        if not found.is_file() or (size is not None and found.stat().st_size != size):
+        found = file_size(Path(path))
+        if found is None or (size is not None and found != size):
             yield f"checkpoint {checkpoint_id}: {path} is not there, or of another size"
 
 

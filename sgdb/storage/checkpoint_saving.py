@@ -41,7 +41,7 @@ def save_checkpoint(
     known = compare_checkpoint(connection, new)
     if known is not None:
         return known
-    paths = {each.sha256: _keep(to, each) for each in contents}
+    paths = {each.sha256: keep_bytes(to, each) for each in contents}
     path = paths.get(new.weights_sha256 or "")
     if path is not None:
         size = next(each.size_bytes for each in contents if each.sha256 == new.weights_sha256)
@@ -53,8 +53,11 @@ def save_checkpoint(
     return known
 
 
-def _keep(to: Destination, contents: Contents) -> str | None:
-    """Has the bytes stored; the path, where they lie in a file."""
+def keep_bytes(to: Destination, contents: Contents) -> str | None:
+    """Has the bytes stored, behind the lock on checkpoints; returns the path where they lie in a file.
+
+    Raises DiskFullError, FileAccessError, and as `Contents.pieces` does.
+    """
     found = find_blob(to.connection, contents.sha256)
     in_file = found.in_file if found else contents.size_bytes > to.limit
     path = str(to.files.keep(contents)) if in_file else None

@@ -6,12 +6,19 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError
+from sgdb.errors import BusyError, DatabaseUnreachableError, EnvironmentFaultError, SgdbError
 from sgdb.storage.breaker import CircuitBreaker
 from sgdb.storage.patience import patiently
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+def is_absence(error: SgdbError) -> bool:
+    """Whether an error tells that the database is away or busy, and not that this machine's own files cannot
+    be read or written."""
+    is_of_a_file = isinstance(error.__cause__, OSError)
+    return isinstance(error, EnvironmentFaultError | BusyError) and not is_of_a_file
 
 
 class Guard:

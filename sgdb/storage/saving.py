@@ -25,7 +25,7 @@ from sgdb.database.provenance import (
 from sgdb.database.reading import read_games
 from sgdb.database.sets import find_set
 from sgdb.pickles.seeds import SeedStream, regenerate
-from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns
+from sgdb.records import BotPerformance, Contents, GameConfig, GameSnapshot, IdRuns, is_run
 from sgdb.storage.boards import growth, require_drawable
 
 _BATCH = 10_000
@@ -65,7 +65,8 @@ class Save:
         saved = find_saved_source(self._connection, set_id) if set_id is not None else None
         declared = max(stored_size, num_games or 0)
         given = _ids(games)
-        needed = IdRuns([pair for rows in self._results.values() for pair in _ids(rows).pairs()])
+        of_bots = tuple((bot, _ids(rows)) for bot, rows in self._results.items())
+        needed = IdRuns([pair for _, runs in of_bots for pair in runs.pairs()])
         drawn: list[GameSnapshot] = []
         if whole_set:
             drawn, declared = self._drawn(set_id, declared, games, needed)
@@ -78,12 +79,12 @@ class Save:
             num_games=declared,
             base_seed=self._base_seed,
             games=given,
-            results=tuple((bot, _ids(rows)) for bot, rows in self._results.items()),
+            results=of_bots,
         )
         intake = Intake(
             self._connection, self._ids, contents, lambda: source, replace=replace, called="given"
         )
-        intake.open()
+        intake.open(found)
         intake.add_games(_batches(games), len(games), intake.games)
         intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
         rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
@@ -127,8 +128,13 @@ class Save:
 
 def _ids(rows: Sequence[GameSnapshot] | Sequence[BotPerformance]) -> IdRuns:
     runs = IdRuns()
-    for row in rows:
-        runs.append(row.game_id)
+    for at in range(0, len(rows), _BATCH):
+        numbers = [row.game_id for row in rows[at : at + _BATCH]]
+        if is_run(numbers):
+            runs.extend(numbers[0], numbers[-1] + 1)
+        else:
+            for number in numbers:
+                runs.append(number)
     return runs
 
 

@@ -197,10 +197,12 @@ class TrainingRun:
 
     def _tell(self, event: Event) -> Kept:
         """Writes an event into the database, else into the journal."""
-        self._pay(self.uid)
+        absence = self._pay(self.uid)
+        if absence is not None:
+            return self._note(event, absence)
         try:
             # Checkpoints stand by themselves; what becomes of a session comes in its order.
-            if not isinstance(event, Logged) and self._notes.owes(self.uid):
+            if not isinstance(event, Logged) and self._owes():
                 self._notes.write(self._database.address, self._session, event)
                 return "journal"
             said = self._database.write(self._session, event)
@@ -209,6 +211,12 @@ class TrainingRun:
         if said:
             self._warn(said)
         return "database"
+
+    def _owes(self) -> bool:
+        try:
+            return self._notes.owes(self.uid)
+        except SgdbError:
+            return False  # a journal that cannot be read keeps nothing from the database
 
     def _note(self, event: Event, error: SgdbError) -> Kept:
         try:
@@ -225,25 +233,29 @@ class TrainingRun:
         self.problems.append(said)
         log.warning("%s", said)
 
-    def _pay(self, uid: UUID, database: TrainingDatabase | None = None) -> None:
+    def _pay(self, uid: UUID, database: TrainingDatabase | None = None) -> SgdbError | None:
         """Pays what is owed of a session, as far as it takes no longer than a silent server would; what the
-        database refuses stays, for `sgdb sync` to tell."""
+        database refuses stays, for `sgdb sync` to tell. Returns the error by which the database is away."""
         database = database or self._database
         deadline = time.monotonic() + self._settings.connect_timeout
         try:
             if not self._notes.owes(uid):
-                return
+                return None
             done = settle_session(self._notes, uid, database.address, database.write, deadline=deadline)
             is_level = done.paid and not self._notes.owes(uid)
         except SgdbError as error:
             log.debug("what is owed of the training %s stays so: %s", uid, error.message)
-            return
+            return None
         for said in done.said:
-            self._warn(said)
+            if uid == self.uid:
+                self._warn(said)
+            else:
+                log.warning("training %s: %s", uid, said)
         if done.failure is not None:
             log.debug("a note of the training %s stays: %s", uid, done.failure.message)
         if is_level:
             log.warning("what was owed of the training %s is made good", uid)
+        return done.absence
 
     def _beat(self) -> None:
         """A sign of life, and what this machine owes of this and other trainings. An embedded server that

@@ -9,17 +9,17 @@ from typing import TypeVar, cast
 from sqlalchemy import URL, Connection, Engine
 
 from sgdb.database.access import check_ready, require_set_up
-from sgdb.database.engine import address_of, make_engine, open_engine, transaction
+from sgdb.database.engine import address_of, database_url, make_engine, transaction
 from sgdb.database.retry import retried
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sessions import NewSession, find_sessions
 from sgdb.errors import DatabaseUnreachableError, DiskFullError, FileAccessError, SgdbError
 from sgdb.settings import Settings
 from sgdb.storage.breaker import breaker_of
-from sgdb.storage.checkpoint_files import checkpoint_files
+from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import Checkpoint, load_checkpoint
 from sgdb.storage.checkpoint_saving import Destination
-from sgdb.storage.guard import Guard
+from sgdb.storage.guard import Guard, is_absence
 from sgdb.storage.training_events import Event, write_event
 from sgdb.storage.wires import Wires, answers
 
@@ -42,6 +42,9 @@ class TrainingDatabase:
         self._may_start = may_start
         self.address = address_of(settings)
         self._url: URL | None = None
+        self._opened: Engine | None = None
+        self._ready: Engine | None = None
+        self._files: CheckpointFiles | None = None
         self._wires = Wires()
         self._guard = Guard(
             breaker_of(f"database {self.address}"),
@@ -90,9 +93,9 @@ class TrainingDatabase:
             try:
                 return self._run(work)
             except (FileAccessError, DiskFullError) as error:
-                if not isinstance(error.__cause__, OSError):
+                if is_absence(error):
                     raise
-                file_faults.append(error)  # of a file on this machine: the database is there
+                file_faults.append(error)  # no reason to leave the database alone
                 return None
 
         value = self._guard.call(run)
@@ -101,39 +104,50 @@ class TrainingDatabase:
         return cast("T", value)
 
     def _destination(self, connection: Connection) -> Destination:
-        return Destination(
-            connection,
-            checkpoint_files(self.settings, connection),
-            self.settings.checkpoint_limit,
-            LOCK_TIMEOUT,
-        )
+        self._files = files = self._files or checkpoint_files(self.settings, connection)
+        return Destination(connection, files, self.settings.checkpoint_limit, LOCK_TIMEOUT)
 
     def _run(self, work: Callable[[Connection], T]) -> T:
         require_set_up(self.settings)
         engine = self._engine()
-        self._url = engine.url
-        self._wires.watch(engine)
 
         def once() -> T:
-            check_ready(engine)
+            if self._ready is not engine:
+                check_ready(engine)
+                self._ready = engine
             # Whatever the server's default: behind a lock, what its former holder has done must be seen.
             with transaction(engine, isolation="READ COMMITTED", lock_timeout=LOCK_TIMEOUT) as connection:
                 return work(connection)
 
         try:
             return retried(once, on_retry=log.info)
+        except BaseException:
+            self._opened = self._ready = self._files = None  # what was known may be so no longer
+            raise
         finally:
             engine.dispose()
 
     def _engine(self) -> Engine:
+        """An engine without connections. The same one again as long as nothing goes wrong: what it has learnt
+        of the server need not be asked for with every call."""
+        url = self._address()
+        engine = self._opened
+        if engine is None or engine.url != url:
+            engine = make_engine(url, connect_timeout=self.settings.connect_timeout)
+            self._wires.watch(engine)
+            self._opened, self._ready, self._files = engine, None, None
+        self._url = url
+        return engine
+
+    def _address(self) -> URL:
         if self._may_start or self.settings.server_address is not None:
-            return open_engine(self.settings, on_notice=log.info)
+            return database_url(self.settings, on_notice=log.info)
         url = EmbeddedServer(self.settings.home).running_url()
         if url is None:
             raise DatabaseUnreachableError(
                 f"the embedded server in {self.settings.home} has been stopped", hint="sgdb server start"
             )
-        return make_engine(url, connect_timeout=self.settings.connect_timeout)
+        return url
 
     def _answers(self, seconds: float) -> bool:
         return self._url is not None and answers(self._url, seconds)

@@ -24,8 +24,9 @@ from uuid import UUID
 
 from sgdb.atomic import atomic_file, file_error, make_folder, remove_leftovers
 from sgdb.database.sessions import NewSession
-from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError, SgdbError, UsageError
+from sgdb.errors import FileAccessError, SgdbError, UsageError
 from sgdb.storage.contents import Contents
+from sgdb.storage.guard import is_absence
 from sgdb.storage.note_files import locked, notes
 from sgdb.storage.training_events import EVENTS, Event, session_from_json, session_to_json
 
@@ -33,7 +34,6 @@ _FORMAT = 1
 _SUFFIX = ".note"
 _LONGEST_HEAD = 1 << 24  # bytes; hyperparameters and metrics have a limit of their own
 _UID = 36  # characters
-AWAY = (EnvironmentFaultError, BusyError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +50,13 @@ class TrainingNote:
 @dataclass(slots=True)
 class Settled:
     """What came of paying the notes of one session: how many are paid, how many of them checkpoints, what is
-    to be told of them, and the last failure of one that stays owed."""
+    to be told of them, the last failure of one that stays owed, and the one by which the database is away."""
 
     paid: int = 0
     checkpoints: int = 0
     said: list[str] = field(default_factory=list)
     failure: SgdbError | None = None
+    absence: SgdbError | None = None
 
     def failed(self, error: SgdbError) -> None:
         """One note stays owed."""
@@ -139,8 +140,8 @@ def settle_session(
 ) -> Settled:
     """Pays a session's notes for the database at `address`, oldest first, by `write`.
 
-    None is begun after `deadline` (of `time.monotonic`). A note is removed when it is paid. One that is
-    refused stays, and does not stop the others; where the database is away the failure comes out.
+    None is begun after `deadline` (of `time.monotonic`), and none after the database turned out to be away. A
+    note is removed when it is paid. One that is refused stays, and does not stop the others.
     """
     done = Settled()
     with found.claim(uid) as is_ours:
@@ -152,11 +153,11 @@ def settle_session(
                 continue
             try:
                 said = write(note.session, note.event)
-            except AWAY as error:
-                done.failed(error)
-                break
             except SgdbError as error:
                 done.failed(error)
+                if is_absence(error):
+                    done.absence = error
+                    break
                 continue
             note.path.unlink(missing_ok=True)
             done.paid += 1

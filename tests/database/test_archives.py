@@ -58,10 +58,10 @@ def test_a_content_is_stored_once(engine: Engine) -> None:
 
 
 def test_pieces_are_small(engine: Engine) -> None:
-    """A value never has more than a mebibyte, and a reader never gets more than it asks for."""
+    """A value never has more than a quarter of a mebibyte, and a reader never gets more than it asks for."""
     archive_id = _store(engine, NOISE)
-    assert count(engine, "archive_chunks WHERE length(data) > 1048576") == 0
-    assert count(engine, "archive_chunks") == 3
+    assert count(engine, "archive_chunks WHERE length(data) > 262144") == 0
+    assert count(engine, "archive_chunks WHERE length(data) < 262144") == 1
     with transaction(engine, read_only=True) as connection:
         stream = ArchiveStream(connection, archive_id)
         parts = list(iter(lambda: stream.read(99_999), b""))

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
 from sgdb.database.engine import transaction
-from sgdb.database.locks import lock_all_sets, lock_set, lock_tables
+from sgdb.database.locks import lock_all_sets, lock_bots_in_set, lock_set, lock_tables
 from sgdb.errors import BusyError, SchemaError
 from sgdb.records import GameConfig
 
@@ -52,6 +52,34 @@ def test_all_sets_at_once(engine: Engine) -> None:
         assert _is_free(one, 1)
         assert not _is_free(other, 1)
         assert not _is_free(other, None)
+
+
+def test_locks_are_taken_in_one_order(engine: Engine) -> None:
+    """None before the one in front of it is there, or two writers would each hold what the other wants."""
+    with transaction(engine) as first, transaction(engine) as second, transaction(engine) as third:
+        lock_bots_in_set(first, CONFIG, 1, ["b"], timeout=1)
+        with pytest.raises(BusyError):
+            lock_bots_in_set(second, CONFIG, 1, ["c", "b", "a"], timeout=0.01)
+        lock_bots_in_set(third, CONFIG, 1, ["c", "d"], timeout=0.01)
+        with pytest.raises(BusyError):
+            lock_bots_in_set(third, CONFIG, 1, ["a"], timeout=0.01)
+        assert not _is_free(first, 1)
+        first.rollback()
+        third.rollback()
+        waits: list[int] = []
+        lock_bots_in_set(second, CONFIG, 1, ["a", "b", "c"], timeout=1, on_wait=lambda: waits.append(1))
+        assert waits == []
+
+
+def test_waiting_goes_on_where_it_stopped(engine: Engine) -> None:
+    """What has been taken while waiting is not asked for again, and is not lost."""
+    with transaction(engine) as holder, transaction(engine) as ours, transaction(engine) as other:
+        lock_bots_in_set(holder, CONFIG, 1, ["b"], timeout=1)
+        lock_bots_in_set(ours, CONFIG, 1, ["a", "b", "c"], timeout=9, on_wait=holder.rollback)
+        for bot in "abc":
+            with pytest.raises(BusyError):
+                lock_bots_in_set(other, CONFIG, 1, [bot], timeout=0.01)
+        lock_bots_in_set(other, CONFIG, 1, [f"bot {number}" for number in range(500)], timeout=1)
 
 
 @pytest.mark.parametrize("base_seed", [0, -1, 2**63 - 1, -(2**63)])

@@ -98,3 +98,32 @@ def test_rows_are_found_by_their_games_index(
     assert {index: games[index].id for index in there} == {index: keys[index] for index in there}
     rows = data["results"]["LargestGroupBot"]
     assert {index: results[index].moves_made for index in there} == {n: rows[n].moves_made for n in there}
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        {4: 11, 5: 12, 6: 13, 7: 14},
+        {4: 14, 5: 13, 6: 12, 7: 11},
+        {4: 11, 5: 13, 6: 12, 7: 14},
+        {4: 11, 6: 13, 7: 14},
+        {5: 12, 6: 13},
+        {},
+    ],
+)
+def test_keys_in_any_order_and_with_gaps(
+    settings: Settings, engine: Engine, tmp_path: Path, stored: dict[int, int]
+) -> None:
+    """Of the games from 4 to 7: whoever stored them, each has its own."""
+    migrate(settings, write_legacy(tmp_path / "a.pkl", num_games=2))
+    add = "INSERT INTO games (id, benchmark_set_id, game_index, board_state) VALUES (:key, 1, :index, '[]')"
+    for index, key in {3: 10, **stored, 8: 15}.items():
+        tamper(engine, add, key=key, index=index)
+    with transaction(engine, read_only=True) as connection:
+        keys = fetch_keys(connection, 1, [4, 5, 6, 7])
+    for index in range(3, 9):
+        if index in stored:
+            assert keys[index] == stored[index]
+        else:
+            with pytest.raises(KeyError):
+                keys[index]

@@ -18,7 +18,7 @@ from sgdb.database import revisions, schema
 from sgdb.database.engine import make_engine, transaction
 from sgdb.database.views import VIEWS_REVISION, View, describe_views
 from sgdb.errors import DatabasePermissionError, SchemaError
-from sgdb.operations.query import BotPerformanceOptions, bot_performance
+from sgdb.operations.performance import BotPerformanceOptions, bot_performance
 from sgdb.operations.standings import CompareOptions, LeaderboardOptions, compare, leaderboard
 from sgdb.records import Resampling
 from sgdb.settings import Settings

@@ -18,6 +18,7 @@ from typing import Any
 
 import sgdb.pickles.legacy
 from sgdb.errors import DamagedPickleError, UnsafePickleError
+from sgdb.pickles.checkpoints import CheckpointFile, is_checkpoint
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.inert import ClassRef, Instance, RowBatch
 from sgdb.pickles.legacy import Games, LegacyFile
@@ -29,6 +30,9 @@ from tests.legacy import CONFIG_MODULE, Record, importable
 
 def read_all(path: Path) -> dict[str, Any]:
     """Everything that is in a file, the way `migrate-pickles` goes over it."""
+    if is_checkpoint(FileSource(path)):
+        checkpoint = CheckpointFile.read(FileSource(path))
+        return {"checkpoint": checkpoint.checkpoint, "notes": checkpoint.notes}
     file = LegacyFile.read(FileSource(path))
     games: list[Any] = []
     results: dict[str, list[Any]] = {}

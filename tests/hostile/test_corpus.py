@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tests.hostile.bombs import BOMBS, WORK
 from tests.hostile.calls import CALLS
+from tests.hostile.checkpoints import CHECKPOINTS
 from tests.hostile.corpus import CORPUS
 from tests.hostile.judge import KINDS, failures
 from tests.hostile.streams import STREAMS
@@ -14,7 +15,7 @@ from tests.hostile.values import VALUE_CASES
 
 def test_the_corpus_is_what_it_claims() -> None:
     """No two files or names are the same, hundreds are to be refused, and every protocol has its share."""
-    cases = [*CALLS, *STREAMS, *BOMBS, *WORK, *VALUE_CASES]
+    cases = [*CALLS, *STREAMS, *BOMBS, *WORK, *VALUE_CASES, *CHECKPOINTS]
     assert (
         len({case.name for case in cases}) == len({case.raw for case in cases}) == len(cases) == len(CORPUS)
     )

@@ -215,8 +215,11 @@ def test_rows_that_others_have_written(trained: Settings, engine: Engine, tmp_pa
         get(GetOptions(51, got, optimizer=True, overwrite=True), trained)
     places = [each.weights and each.weights.place.value for each in list_checkpoints("one", trained)]
     assert places[-3:] == ["column", "path", "path"]
-    with pytest.raises(CheckpointError, match="cannot be read"):
-        get(GetOptions(52, tmp_path / "new"), trained)
+    os.mkfifo(tmp_path / "pipe")
+    for odd in (tmp_path / "absent", tmp_path, tmp_path / "pipe", "/dev/zero", "x" * 5000):
+        tamper(engine, "UPDATE model_checkpoints SET file_path = :odd WHERE id = 52", odd=str(odd))
+        with pytest.raises(CheckpointError, match="cannot be read"):
+            get(GetOptions(52, tmp_path / "new"), trained)
     assert "checkpoint 52" in checked(trained)["checkpoints"]
     path.write_bytes(b"other length")
     with pytest.raises(CheckpointError, match="damaged"):

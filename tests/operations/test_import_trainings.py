@@ -70,7 +70,7 @@ def trained(settings: Settings, engine: Engine) -> Settings:
 
 
 def _export(settings: Settings, to: Path, format: ExportFormat = ExportFormat.JSONL, **options: Any) -> Path:
-    export(ExportOptions(to, format=format, overwrite=True, **options), settings)
+    export(ExportOptions(to, format=format, overwrite=True, **{"sessions": None, **options}), settings)
     return to
 
 
@@ -167,7 +167,7 @@ def test_without_their_weights_trainings_are_left_out(
     result = _import(other, written)
     assert (result.without_weights, result.trainings, result.exit_code) == (True, [], 0)
     assert count(other_engine, "game_results") == 1
-    named = _export(trained, tmp_path / "b", set_ids=(1,))
+    named = _export(trained, tmp_path / "b", set_ids=(1,), sessions=())
     assert not (named / "sessions.jsonl").exists()
     assert _import(other, named).without_weights is False
 

@@ -16,13 +16,15 @@ from sgdb.pickles import attributes
 from sgdb.pickles.inert import ClassRef, Instance, RowList
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
-keys = texts | st.sampled_from(["$float", "$tuple", "$dict", "$"])
+keys = texts | st.sampled_from(["$float", "$tuple", "$dict", "$datetime", "$"])
 values = st.recursive(
     st.none()
     | st.booleans()
     | st.integers()
     | st.floats()
     | texts
+    | st.datetimes()
+    | st.datetimes().map(lambda time: time.replace(fold=1))
     | st.sampled_from([1e22, -0.0, 1e-7, 2**900, 5e-324]),
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(keys, inner),
     max_leaves=20,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from sgdb.pickles.inert import ClassRef, Instance, RowList, count_values, shown
+from sgdb.pickles.times import Maker
 
 CONFIG = Instance(ClassRef("m", "GameConfig", False), {"a": [1, 2]})
 
@@ -24,6 +26,9 @@ CONFIG = Instance(ClassRef("m", "GameConfig", False), {"a": [1, 2]})
         ([1, (2, "x")], "[1, (2, 'x')]"),
         ({"k": 1}, "{'k'}"),
         (CONFIG, "a GameConfig"),
+        (datetime(2025, 1, 2, 3, 4, 5, 6), "2025-01-02T03:04:05.000006"),  # noqa: DTZ001
+        (b"\x1b[2J", "4 bytes"),
+        (Maker("datetime", "datetime"), "a class"),
         (RowList(1), "games or results"),
     ],
 )

@@ -46,7 +46,7 @@ def test_kept_rows_equal_those_that_are_read_again(
 
 
 def test_no_rows_of_a_large_file_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither many rows nor a few large ones; what was kept up to there is let go."""
+    """Neither many rows nor a few large ones, nor long texts; what was kept up to there is let go."""
     path = write_legacy(tmp_path / "many", num_games=300)
     monkeypatch.setattr(legacy, "_MOST_KEPT", 1000)
     assert LegacyFile.read(FileSource(path))._kept is None
@@ -57,7 +57,16 @@ def test_no_rows_of_a_large_file_are_kept(tmp_path: Path, monkeypatch: pytest.Mo
     assert (
         LegacyFile.read(FileSource(write_legacy(tmp_path / "large", num_games=2, spoil=large)))._kept is None
     )
-    assert LegacyFile.read(FileSource(write_legacy(tmp_path / "small", num_games=2)))._kept is not None
+    small = FileSource(write_legacy(tmp_path / "small", num_games=2))
+    assert LegacyFile.read(small)._kept is not None
+
+    def wordy(data: dict[str, object]) -> None:
+        data["games"][0].more = "x" * 3000  # type: ignore[index]
+
+    monkeypatch.setattr(legacy, "_MOST_BYTES_KEPT", 3000)
+    wordy_file = write_legacy(tmp_path / "wordy", num_games=2, spoil=wordy)
+    assert LegacyFile.read(FileSource(wordy_file))._kept is None
+    assert LegacyFile.read(small)._kept is not None
 
 
 def test_a_kept_file_may_change_meanwhile(tmp_path: Path) -> None:

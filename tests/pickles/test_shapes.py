@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sgdb.errors import InputRefusedError
 from sgdb.pickles.layouts import CLASSES
@@ -75,6 +78,44 @@ def test_an_odd_row_among_many(change: Callable[[dict[str, Any]], Any]) -> None:
     change(vars(data["results"]["LargestGroupBot"][120]))
     raw = dump(data)
     assert parsed(raw) == parsed(raw, accelerate=False)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    numbers=st.lists(
+        st.sampled_from([0, 77, 255, 256, 65_535, 65_536, 2**31 - 1, -1, -(2**31)]) | st.integers(0, 70_000),
+        min_size=12,
+        max_size=40,
+    )
+)
+def test_integers_of_any_length_in_one_column(numbers: list[int]) -> None:
+    """A pickle writes them in one, two or four bytes, whichever suffices."""
+    data = benchmark(num_games=len(numbers))
+    for row, number in zip(data["results"]["LargestGroupBot"], numbers, strict=True):
+        row.moves_made = number
+    raw = dump(data)
+    assert accelerated(raw) > 0.5
+    assert parsed(raw) == parsed(raw, accelerate=False)
+
+
+def test_different_integers_leave_nothing_in_memory() -> None:
+    """The numbers of a large file's games are as many as its games."""
+
+    def left(first: int) -> int:
+        data = benchmark(num_games=2000)
+        for row in (*data["games"], *data["results"]["LargestGroupBot"]):
+            row.game_id += first
+        raw = dump(data)
+        before = tracemalloc.get_traced_memory()[0]
+        assert accelerated(raw) > 0.9
+        return tracemalloc.get_traced_memory()[0] - before
+
+    tracemalloc.start()
+    try:
+        left(300)
+        assert left(10_000) < 50_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("cell", [0, 9, 10, 200, 300, -1, None, True, 0x28, 0x5D, 0x65, 0x4B, 0x94])

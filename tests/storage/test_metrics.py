@@ -110,7 +110,7 @@ def _deep() -> Any:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"a": object()}, "'a': <object"),
+        pytest.param({"a": object()}, "'a': <object", id="an object"),
         ({"a": {"b": [1, b"bytes"]}}, "'b': b'bytes' is no plain value"),
         ({"a": np.zeros(3)}, "no plain value"),
         ({1: 2}, "1 is no name"),

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
 from sgdb.benchmark import boards
 from sgdb.database.server import EmbeddedServer
@@ -44,6 +44,21 @@ def storage(settings: Settings) -> Iterator[PostgresStorage]:
     """A storage of the set with base seed 42."""
     with PostgresStorage(settings, CONFIG, 42) as storage:
         yield storage
+
+
+def test_a_small_save_asks_little(storage: PostgresStorage) -> None:
+    """Of a set that is there: each statement takes longer than a row."""
+    storage.save_data(whole(42, ("A",), games=20))
+    storage.save_results("B", [result("B", 19)])
+    asked: list[str] = []
+
+    @event.listens_for(storage._engine(), "before_cursor_execute")
+    def asks(_c: object, _cursor: object, statement: str, *_more: object) -> None:
+        asked.append(statement)
+
+    storage.save_results("B", [result("B", number) for number in range(10)])
+    assert len(asked) <= 10, asked  # and one COPY
+    assert [row.game_id for row in storage.load_results("B")] == [*range(10), 19]
 
 
 @hypothesis_settings(

@@ -19,6 +19,7 @@ from sqlalchemy import Engine, make_url
 from sgdb.database.checkpoints import StoredCheckpoint, find_checkpoints
 from sgdb.database.engine import transaction
 from sgdb.database.locks import lock_checkpoints
+from sgdb.database.revisions import head
 from sgdb.database.sessions import StoredSession, get_session
 from sgdb.errors import DatabaseUnreachableError, NotFoundError, SgdbError, UsageError, ValueRefusedError
 from sgdb.operations.status import status
@@ -526,6 +527,22 @@ def test_lost_in_the_middle_of_a_call(through_proxy: Settings, proxy: Proxy, eng
     assert sorted(checkpoints_of(engine, run.uid)) == [0]
 
 
+def test_tables_that_go_and_come_back(trained: Settings, engine: Engine, time_passes: TimePasses) -> None:
+    """What was found to be ready once is looked at again after a failure."""
+    with new_run(trained) as run:
+        assert run.log_checkpoint(0, b"0") == "database"
+        tamper(engine, "ALTER TABLE model_checkpoints RENAME TO elsewhere")
+        assert run.log_checkpoint(1, b"1") == "journal"
+        tamper(engine, "ALTER TABLE elsewhere RENAME TO model_checkpoints")
+        tamper(engine, "UPDATE sgdb_alembic_version SET version_num = '9999'")
+        time_passes()
+        assert run.log_checkpoint(2, b"2") == "journal"
+        tamper(engine, "UPDATE sgdb_alembic_version SET version_num = :head", head=head())
+        time_passes()
+        assert run.log_checkpoint(3, b"3") == "database"
+        assert sorted(checkpoints_of(engine, run.uid)) == [0, 1, 2, 3]
+
+
 def test_sync_pays(through_proxy: Settings, proxy: Proxy, engine: Engine) -> None:
     """Without any program; a dry run tells what there is and changes nothing, and status counts it."""
     proxy.refuse()
@@ -672,6 +689,30 @@ def test_a_full_disk_beside_a_database_that_is_there(
     assert verify(VerifyOptions(), trained).equal
 
 
+def test_what_cannot_be_paid_keeps_nothing_else_back(
+    through_proxy: Settings, proxy: Proxy, engine: Engine, time_passes: TimePasses
+) -> None:
+    """A damaged note, and one whose bytes have no room yet, stay for `sgdb sync` to tell; what is logged
+    afterwards goes into the database, but the end, which waits for its turn."""
+    through_proxy.home.mkdir(parents=True)
+    proxy.refuse()
+    with new_run(through_proxy) as run:
+        run.log_checkpoint(0, b"damaged")
+        run.log_checkpoint(1, b"w" * 2 * LIMIT)
+        damaged = sorted((through_proxy.journal_folder / "trainings").glob("*.note"))[1]
+        damaged.write_bytes(b"{}")
+        through_proxy.checkpoints_folder.write_bytes(b"no folder")
+        proxy.thaw()
+        time_passes()
+        assert run.log_checkpoint(2, b"2") == "database"
+        assert sorted(checkpoints_of(engine, run.uid)) == [2]
+        through_proxy.checkpoints_folder.unlink()
+    assert sorted(checkpoints_of(engine, run.uid)) == [1, 2]
+    damaged.unlink()
+    assert sync(SyncOptions(), through_proxy).exit_code == 0
+    assert session_of(engine, run.uid).status == "completed"
+
+
 def test_others_in_the_way(trained: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever prunes for long, or locks a table, does not keep a training waiting."""
     monkeypatch.setattr(training_database, "LOCK_TIMEOUT", 0.1)
@@ -684,6 +725,17 @@ def test_others_in_the_way(trained: Settings, engine: Engine, monkeypatch: pytes
             assert run.log_checkpoint(1, b"1") == "journal"
         assert run.log_checkpoint(2, b"2") == "database"
         assert sorted(checkpoints_of(engine, run.uid)) == [0, 1, 2]
+
+
+def test_a_journal_that_cannot_be_read_is_not_needed(trained: Settings, engine: Engine) -> None:
+    """As long as the database is there."""
+    trained.home.mkdir(parents=True)
+    trained.journal_folder.write_bytes(b"no folder")
+    with new_run(trained) as run:
+        assert run.log_checkpoint(0, b"w") == "database"
+        run.bot_for(0, "bot")
+    found = session_of(engine, run.uid)
+    assert (found.status, found.checkpoints, run.problems) == ("completed", 1, [])
 
 
 def test_a_note_needs_nobody_else(trained: Settings, proxy: Proxy, engine: Engine) -> None:

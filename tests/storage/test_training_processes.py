@@ -122,8 +122,8 @@ def test_a_killed_training_loses_nothing_it_was_promised(
             process.wait(moments.uniform(0, 0.1))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
-        rest, _ = process.communicate()
-        lines = [line.split() for line in rest.splitlines() if len(line.split()) == 2]
+        lines = [line.split() for line in process.stdout if len(line.split()) == 2]
+        process.communicate()
         done = int(lines[-1][0]) if lines else done
         found = epochs(engine, uid)
         # The call that was at work may have come through.
@@ -156,8 +156,8 @@ def test_a_killed_training_without_a_database(
             process.wait(moments.uniform(0, 0.05))
         except subprocess.TimeoutExpired:
             os.kill(process.pid, signal.SIGKILL)
-        rest, _ = process.communicate()
-        lines = [line.split() for line in rest.splitlines() if len(line.split()) == 2]
+        lines = [line.split() for line in process.stdout if len(line.split()) == 2]
+        process.communicate()
         done = int(lines[-1][0]) if lines else done
         proxy.thaw()
         assert sync(SyncOptions(), away).exit_code == 0

@@ -33,7 +33,7 @@ _QUERIES = {
         FROM game_results r JOIN games g ON g.id = r.game_id JOIN bots o ON o.id = r.bot_id {_OF_SET}
         LEFT JOIN source_files f ON f.id = r.source_file_id""",
     "source_files": f"""
-        SELECT f.path, f.sha256, f.size_bytes, f.status, f.error, {_SET}, a.sha256, f.contents,
+        SELECT f.path, f.sha256, f.size_bytes, f.status, f.error, {_SET}, a.sha256, f.contents - 'of',
             f.counts #- '{{extended,benchmark_set_id}}', f.notes
         FROM source_files f LEFT JOIN benchmark_sets b ON b.id = f.benchmark_set_id
         LEFT JOIN game_configs c ON c.id = b.config_id LEFT JOIN archives a ON a.id = f.archive_id""",
@@ -43,8 +43,16 @@ _QUERIES = {
         FROM archives a LEFT JOIN archive_chunks k ON k.archive_id = a.id GROUP BY a.id""",
     "archive_chunks": "SELECT count(*) FROM archive_chunks",
     "game_histories": "SELECT count(*) FROM game_histories",
-    "model_checkpoints": "SELECT count(*) FROM model_checkpoints",
-    "training_sessions": "SELECT count(*) FROM training_sessions",
+    "training_sessions": """
+        SELECT s.uid, o.name, s.name, s.hyperparameters, s.start_time, s.end_time, s.status, s.metadata,
+            f.path
+        FROM training_sessions s JOIN bots o ON o.id = s.bot_id
+        LEFT JOIN source_files f ON f.id = s.source_file_id""",
+    "model_checkpoints": """
+        SELECT s.uid, c.epoch, c.weights_sha256, c.optimizer_sha256, c.metrics, md5(c.metadata::text), f.path
+        FROM model_checkpoints c JOIN training_sessions s ON s.id = c.training_session_id
+        LEFT JOIN source_files f ON f.id = c.source_file_id""",
+    "blobs": "SELECT sha256, size_bytes, data IS NULL FROM blobs",
 }
 
 _LONG = ("games", "game_results")  # told apart by a digest, the others line by line

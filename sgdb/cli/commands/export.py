@@ -32,7 +32,20 @@ def export(
             "--set", help="Id of a benchmark set (see `sgdb query sets`); may be repeated.", metavar="ID"
         ),
     ] = None,
-    all_sets: Annotated[bool, typer.Option("--all", help="Every benchmark set.")] = False,
+    sessions: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--session",
+            help="Training whose checkpoint files are meant, by id, uid or name; may be repeated.",
+            metavar="SESSION",
+        ),
+    ] = None,
+    all_sets: Annotated[
+        bool,
+        typer.Option(
+            "--all", help="Every benchmark set, and every migrated checkpoint; as tables, every training."
+        ),
+    ] = False,
     format: Annotated[
         ExportFormat,
         typer.Option(
@@ -46,28 +59,32 @@ def export(
         bool,
         typer.Option(
             "--no-weights",
-            help="With --all, a folder of tables also has the training sessions and their checkpoints: leave "
-            "the weights' bytes out. Such trainings cannot be imported.",
+            help="Leave the bytes of checkpoints out of a folder of tables; its trainings cannot be imported "
+            "then.",
         ),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there already.")
     ] = False,
 ) -> None:
-    """Write benchmark sets back into files.
+    """Write benchmark sets and checkpoints back into files.
 
-    Prints the path of every file written. A file gets its name only when it is whole.
+    Checkpoints are those that were migrated; their weights are written beside them, to the byte. As tables,
+    trainings have all of their checkpoints. Prints the path of every file written. A file gets its name only
+    when it is whole, and a folder of tables its manifest last.
     """
     from sgdb.operations.export import ExportOptions
     from sgdb.operations.export import export as run
 
-    if bool(set_ids) == all_sets:
-        wrong = "--set and --all exclude each other" if all_sets else "no benchmark set was named"
-        raise UsageError(wrong, hint="give either --set ID (see `sgdb query sets`) or --all")
+    if bool(set_ids or sessions) == all_sets:
+        wrong = "--all excludes --set and --session" if all_sets else "no benchmark set was named"
+        raise UsageError(
+            wrong,
+            hint="give --set ID (see `sgdb query sets`), --session NAME (see `sgdb sessions list`) or --all",
+        )
     current = session(context)
-    options = ExportOptions(
-        to, None if all_sets else tuple(set_ids or ()), format, overwrite, weights=not no_weights
-    )
+    named = (None, None) if all_sets else (tuple(set_ids or ()), tuple(sessions or ()))
+    options = ExportOptions(to, named[0], format, overwrite, named[1], weights=not no_weights)
 
     def on_file(file: ExportedFile) -> None:
         current.output.text(str(file.path))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgdb.cli.options import FormatOption, PathsArgument
+from sgdb.cli.options import FormatOption, PathsArgument, WeightsDirOption
 from sgdb.cli.output import Format, Output
 from sgdb.cli.session import as_paths, session
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sgdb.operations.migrate_pickles import MigratePicklesResult
 
 _COLUMNS = ("file", "status", "set", "config", "seed", "games", "+games", "results", "+results")
+_OF_CHECKPOINTS = ("kind", "session", "checkpoints", "+checkpoints")
 
 
 def migrate_pickles(
@@ -34,14 +35,18 @@ def migrate_pickles(
     no_archive: Annotated[
         bool, typer.Option("--no-archive", help="Do not store the files' original bytes.")
     ] = False,
+    weights_dir: WeightsDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
-    """Store benchmark pickles in the database.
+    """Store benchmark and checkpoint pickles in the database.
 
     Each file goes in whole or not at all, and nothing in it is ever run. What is in the database already
     is compared: equal values are left alone, other values reject the file. Running it again changes
     nothing. Without PATH the configured pickle folder (SGDB_PICKLE_DIR) is taken. Exits with 1 when a
     file was rejected.
+
+    The weights of a checkpoint (.pth) go along as they are, and are never opened. They are looked for beside
+    the pickle, and then in every --weights-dir.
     """
     from sgdb.operations.migrate_pickles import MigratePicklesOptions
     from sgdb.operations.migrate_pickles import migrate_pickles as run
@@ -55,9 +60,13 @@ def migrate_pickles(
         set_base_seed=set_base_seed,
         fail_fast=fail_fast,
         archive=not no_archive,
+        weights_dirs=as_paths(weights_dir),
     )
     result = run(options, current.settings(), current.output.progress())
-    current.output.data(format, _COLUMNS, _rows(result), result.to_json())
+    columns: tuple[str, ...] = _COLUMNS
+    if format is not Format.TABLE or result.totals["checkpoints"]["read"]:
+        columns += _OF_CHECKPOINTS
+    current.output.data(format, columns, _rows(result), result.to_json())
     if format is Format.TABLE:
         _summary(result, current.output)
     for report in result.files:
@@ -81,6 +90,10 @@ def _rows(result: MigratePicklesResult) -> list[dict[str, Any]]:
                 "+games": report.games["inserted"],
                 "results": report.results["read"],
                 "+results": report.results["inserted"],
+                "kind": report.kind,
+                "session": report.training_session_id,
+                "checkpoints": report.checkpoints["read"],
+                "+checkpoints": report.checkpoints["inserted"],
             }
         )
     return rows
@@ -104,6 +117,8 @@ def _summary(result: MigratePicklesResult, output: Output) -> None:
     )
     output.message(f"games:   {_sum(totals['games'])}{regenerated}")
     output.message(f"results: {_sum(totals['results'])}")
+    if totals["checkpoints"]["read"]:
+        output.message(f"checkpoints: {_sum(totals['checkpoints'])}")
     if not result.files:
         output.message("no pickle was found: see --only, and --recursive for folders below")
     if result.interrupted:

@@ -144,19 +144,31 @@ def runs(
     if run is not None:
         files = operations.run_files(run, current.settings(), current.output.progress())
         if format is Format.TABLE:
-            columns = ("file", "status", "set", "+games", "+results", "original", "error")
+            columns: tuple[str, ...] = (
+                *("file", "status", "set", "+games", "+results"),
+                *_of_checkpoints(files),
+                *("original", "error"),
+            )
             current.output.data(format, columns, [_file_in_short(file) for file in files], files)
         else:
             current.output.data(format, operations.RUN_FILE_FIELDS, files, files)
         return
     rows = operations.runs(current.settings(), current.output.progress())
     if format is Format.TABLE:
-        columns = ("run", "kind", "status", "started_at", "files", "+games", "+results")
+        columns = (
+            *("run", "kind", "status", "started_at", "files", "+games", "+results"),
+            *_of_checkpoints(rows),
+        )
         current.output.data(format, columns, [_run_in_short(row) for row in rows], rows)
     else:
         current.output.data(format, operations.RUN_FIELDS, rows, rows)
     if not rows:
         current.output.message("no runs yet: sgdb migrate-pickles FOLDER")
+
+
+def _of_checkpoints(rows: list[dict[str, Any]]) -> tuple[str, ...]:
+    """The column of checkpoints, where there are any."""
+    return ("+checkpoints",) if any(row["checkpoints_inserted"] for row in rows) else ()
 
 
 def _run_in_short(row: dict[str, Any]) -> dict[str, Any]:
@@ -169,6 +181,7 @@ def _run_in_short(row: dict[str, Any]) -> dict[str, Any]:
         "files": files,
         "+games": row["games_inserted"] + row["games_regenerated"],
         "+results": row["results_inserted"],
+        "+checkpoints": row["checkpoints_inserted"],
     }
 
 
@@ -178,6 +191,7 @@ def _file_in_short(file: dict[str, Any]) -> dict[str, Any]:
         "set": file["benchmark_set_id"],
         "+games": file["games_inserted"] + file["games_regenerated"],
         "+results": file["results_inserted"],
+        "+checkpoints": file["checkpoints_inserted"],
         "original": "stored" if file["archived"] else None,
     }
 

@@ -20,11 +20,12 @@ _KINDS = {
     "games": "games",
     "results": "results",
     "histories": "histories",
-    "checkpoints": "checkpoints",
-    "sessions": "training sessions",
     "sets": "benchmark sets",
     "bots": "bots",
     "configs": "board configs",
+    "sessions": "trainings",
+    "checkpoints": "checkpoints",
+    "weights": "files of weights",
     "originals": "stored originals",
 }
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sgdb.cli.options import FormatOption, PathsArgument
+from sgdb.cli.options import FormatOption, PathsArgument, WeightsDirOption
 from sgdb.cli.output import Format, Output, near
 from sgdb.cli.session import Session, as_paths, session
 from sgdb.cli.timings import explain_timings, flat_timings
@@ -15,7 +15,7 @@ from sgdb.errors import UsageError
 
 if TYPE_CHECKING:
     from sgdb.operations.timings import TimingsResult
-    from sgdb.operations.verify import BotReplay, Replay, VerifyResult
+    from sgdb.operations.verify import BotReplay, FileVerdict, Replay, VerifyResult
 
 _COLUMNS = ("file", "status", "differences")
 _DIFFERENCES = ("file", "game_id", "bot", "field", "pickle", "database")
@@ -52,6 +52,7 @@ def verify(
         bool,
         typer.Option("--timings", help="Measure the files: loaded whole, against read from the database."),
     ] = False,
+    weights_dir: WeightsDirOption = None,
     format: FormatOption = Format.TABLE,
 ) -> None:
     """Compare pickles with the database, value by value.
@@ -60,6 +61,9 @@ def verify(
     every result, the bots' keys and their order, and that the database has no row which the files do not
     explain. Without PATH the stored originals are compared, and the database's own checks run. Nothing is
     written. Exits with 1 when something differs.
+
+    Of a checkpoint every value is compared, and its weights by their hash: those stored, and those that are
+    found beside the pickle, in a --weights-dir, or where they were when it was migrated.
 
     With --replay, the bots that sgdb has play the recorded games of these sets again, by the recorded rules,
     and every result has to come out the same. Those that cannot be played again are counted with the reason.
@@ -74,7 +78,9 @@ def verify(
     from sgdb.operations.verify import verify as run
 
     current = session(context)
-    options = VerifyOptions(as_paths(paths), recursive, only, all_examples, replay, sample, jobs)
+    options = VerifyOptions(
+        as_paths(paths), recursive, only, all_examples, replay, sample, jobs, as_paths(weights_dir)
+    )
     result = run(options, current.settings(), current.output.progress())
     if format is Format.TABLE:
         rows = [
@@ -92,16 +98,21 @@ def verify(
     if timed is not None:
         explain_timings(timed, current.output, format)
         for verdict in result.files:
-            if verdict.status != "equal":
-                current.output.message(f"not timed: {near(verdict.path)} is {verdict.status}")
+            if not _can_be_timed(verdict):
+                why = "a checkpoint" if verdict.status == "equal" else verdict.status
+                current.output.message(f"not timed: {near(verdict.path)} is {why}")
     raise typer.Exit(result.exit_code or (timed.exit_code if timed is not None else 0))
+
+
+def _can_be_timed(verdict: FileVerdict) -> bool:
+    return verdict.status == "equal" and verdict.kind == "benchmark"
 
 
 def _time(result: VerifyResult, current: Session) -> TimingsResult:
     """Measures the files that are equal."""
     from sgdb.operations.timings import TimingsOptions, timings
 
-    equal = tuple(Path(verdict.path) for verdict in result.files if verdict.status == "equal")
+    equal = tuple(Path(verdict.path) for verdict in result.files if _can_be_timed(verdict))
     return timings(TimingsOptions(equal), current.settings(), current.output.progress())
 
 
