@@ -79,9 +79,8 @@ def lock_experiment(
 ) -> None:
     """Keeps out whoever else brings checkpoint files of this experiment, or wants all sets. Otherwise like
     `lock_set`."""
-    _lock(connection, _SHARED, _ALL_SETS, timeout, on_wait)
-    key = lock_key(f"sgdb experiment {name}")
-    _poll(connection, _EXCLUSIVE, key, "the same experiment", timeout, on_wait)
+    wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, f"sgdb experiment {name}")]
+    _lock(connection, wanted, timeout, on_wait, what="the same experiment")
 
 
 def lock_all_sets(
@@ -95,8 +94,8 @@ def lock_all_sets(
 def lock_checkpoints(connection: Connection, *, timeout: float, alone: bool = False) -> None:
     """Keeps bytes of checkpoints, in the database and in files, from being removed; `alone` is for whoever
     removes them. Otherwise like `lock_set`."""
-    function, what = _EXCLUSIVE if alone else _SHARED, "the checkpoints"
-    _poll(connection, function, lock_key(_CHECKPOINTS), what, timeout, None)
+    wanted = [(_EXCLUSIVE if alone else _SHARED, _CHECKPOINTS)]
+    _lock(connection, wanted, timeout, None, what="the checkpoints")
 
 
 def lock_tables(
@@ -157,9 +156,11 @@ def _lock(
     wanted: Iterable[tuple[str, str]],
     timeout: float,
     on_wait: Callable[[], object] | None,
+    *,
+    what: str = "the same benchmark set",
 ) -> None:
     keys = [(function, lock_key(name)) for function, name in wanted]
-    _poll(connection, keys, "the same benchmark set", timeout, on_wait)
+    _poll(connection, keys, what, timeout, on_wait)
 
 
 def _poll(
