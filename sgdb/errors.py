@@ -14,6 +14,7 @@ SgdbError
 │   ├── ServerError           the embedded PostgreSQL does not start or stop
 │   ├── UnsupportedServerError
 │   ├── ClusterError          Ray is not installed, not reachable, or lost its workers
+│   ├── MissingPackageError   a package that an extra of sgdb brings is not installed
 │   ├── DiskFullError
 │   └── FileAccessError
 ├── InputRefusedError (4)     what was handed in is not taken
@@ -27,6 +28,7 @@ SgdbError
 │   ├── IncompleteSetError    the database lacks rows that a set's files brought
 │   ├── CheckpointError       bytes of a checkpoint are gone or not those that were stored
 │   ├── BackupError           a backup is damaged, incomplete, or none
+│   ├── ExportedFolderError   a folder to be imported is damaged, incomplete, or none
 │   ├── DependentRowsError    what is to be taken back is still needed by something else
 │   ├── LastCopyError         taking it back would destroy the last copy of a file
 │   ├── MismatchError         two storages of one benchmark set hold different values
@@ -111,6 +113,10 @@ class ClusterError(EnvironmentFaultError):
     """Ray is not installed, its cluster cannot be reached, or has no worker left."""
 
 
+class MissingPackageError(EnvironmentFaultError):
+    """A package that an extra of sgdb brings is not installed; the message names the extra."""
+
+
 class DiskFullError(EnvironmentFaultError):
     """No room left, here or on the database server."""
 
@@ -163,6 +169,10 @@ class CheckpointError(InputRefusedError):
 
 class BackupError(InputRefusedError):
     """A backup is damaged, incomplete, does not belong together, or is none."""
+
+
+class ExportedFolderError(InputRefusedError):
+    """A folder of exported tables is damaged, incomplete, from a later sgdb, or none."""
 
 
 class DependentRowsError(InputRefusedError):

@@ -221,10 +221,19 @@ class Contents:
 
 
 class ExportFormat(StrEnum):
-    """What exported files are: pickles of the old system, or the very files that were migrated."""
+    """What exported files are: pickles of the old system, the very files that were migrated, or a folder of
+    tables in an open format."""
 
     PICKLE = "pickle"
     ORIGINAL = "original"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it makes one folder of tables, which `sgdb import` takes back."""
+        return self not in (ExportFormat.PICKLE, ExportFormat.ORIGINAL)
 
 
 class RankBy(StrEnum):

@@ -9,6 +9,12 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from sgdb.operations.export import ExportOptions, export
+from sgdb.records import ExportFormat
+from sgdb.settings import Settings
+from tests.legacy import write_legacy
+from tests.steps import migrate
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -44,6 +50,23 @@ def test_the_program_in_the_benchmark_page_runs(database_url: str, tmp_path: Pat
     assert lines[-1] == "50 0"
 
 
+def test_the_queries_in_the_formats_page_run(settings: Settings, tmp_path: Path) -> None:
+    """What docs/formats.md shows researchers reads what `export` writes."""
+    page = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    migrate(settings, write_legacy(tmp_path / "a.pkl", bots=("A", "B")))
+    for format in (ExportFormat.PARQUET, ExportFormat.CSV, ExportFormat.JSONL):
+        export(ExportOptions(tmp_path / "tables", format=format, overwrite=True), settings)
+        for query in re.findall(r"`(read_(?:csv|json)\('[^`]*)`", page):
+            if format in query:
+                program = f'import duckdb\nprint(duckdb.sql("SELECT * FROM {query}"))'
+        done = subprocess.run(
+            [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=False
+        )
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "base_seed" in done.stdout or "completion_rate" in done.stdout
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     """No page links to a page that is not there."""
     for page in (ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").rglob("*.md")):
@@ -68,7 +91,7 @@ def test_every_guarantee_names_a_test_that_exists() -> None:
 def test_every_module_is_named_in_the_design() -> None:
     """docs/design.md names every module of the rooms, so that a newcomer can guess the file."""
     design = (ROOT / "docs" / "design.md").read_text(encoding="utf-8")
-    for room in ("benchmark", "timing", "storage", "database", "pickles", "game"):
+    for room in ("benchmark", "timing", "storage", "interchange", "database", "pickles", "game"):
         for module in (ROOT / "sgdb" / room).glob("*.py"):
             names = (f"`{module.stem}`", f"`{module.stem}.py`")
             assert module.stem == "__init__" or any(name in design for name in names), module

@@ -17,6 +17,7 @@ from sgdb.cli.commands.checkpoints import checkpoints
 from sgdb.cli.commands.demo import demo
 from sgdb.cli.commands.export import export
 from sgdb.cli.commands.history import history
+from sgdb.cli.commands.import_ import import_
 from sgdb.cli.commands.init import init
 from sgdb.cli.commands.learning_curve import learning_curve
 from sgdb.cli.commands.migrate_pickles import migrate_pickles
@@ -60,6 +61,7 @@ query.command()(learning_curve)
 query.command()(sql)
 app.add_typer(query, name="query")
 app.command()(export)
+app.command("import")(import_)
 app.command()(sync)
 app.add_typer(backup, name="backup")
 app.add_typer(benchmark, name="benchmark")

@@ -58,7 +58,7 @@ def compare_game(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
         found.append(Difference(game.game_id, None, "seed", game.seed, stored.seed))
     if game.metadata != stored.metadata or game.metadata:
         ours, theirs = _without_origin(game.metadata), _without_origin(stored.metadata)
-        if not _same(ours, theirs):
+        if not same_json(ours, theirs):
             found.append(Difference(game.game_id, None, "metadata", ours, theirs))
     return found
 
@@ -74,7 +74,7 @@ def compare_result(key: str, row: BotPerformance, stored: StoredResult) -> list[
     metadata = stored_metadata(key, row)
     if metadata is None and stored.metadata is None:
         return found
-    if not _same(metadata, stored.metadata):
+    if not same_json(metadata, stored.metadata):
         name = stored.metadata.get("bot_name", key) if isinstance(stored.metadata, dict) else key
         if name != row.bot_name:
             found.append(Difference(row.game_id, key, "bot_name", row.bot_name, name))
@@ -83,7 +83,7 @@ def compare_result(key: str, row: BotPerformance, stored: StoredResult) -> list[
     return found
 
 
-def _same(ours: Any, theirs: Any) -> bool:
+def same_json(ours: Any, theirs: Any) -> bool:
     """Whether two JSON values are the same; unlike in Python, 1, 1.0 and true are three values."""
     return ours == theirs and json.dumps(ours, sort_keys=True) == json.dumps(theirs, sort_keys=True)
 
@@ -98,7 +98,7 @@ def _without_origin(metadata: Any) -> Any:
 def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
     """Cell by cell; the same board written with other blanks is the same."""
     ours, theirs = game.cells, json.loads(stored.board)
-    if _same(ours, theirs):
+    if same_json(ours, theirs):
         return []
     same_shape = (
         type(theirs) is list
@@ -111,7 +111,7 @@ def _compare_boards(game: GameSnapshot, stored: StoredGame) -> list[Difference]:
         Difference(game.game_id, None, f"board[{r}][{c}]", cell, theirs[r][c])
         for r, row in enumerate(ours)
         for c, cell in enumerate(row)
-        if not _same(cell, theirs[r][c])
+        if not same_json(cell, theirs[r][c])
     ]
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, column, func, select, true
+from sqlalchemy import BigInteger, ColumnElement, Connection, cast, column, func, select, true
+from sqlalchemy.dialects.postgresql import JSONB
 
 from sgdb.database.coverage import brought_games, brought_results, listed
 from sgdb.database.experiments import epoch_files
@@ -59,6 +60,34 @@ def _is_others(source: Any, run_id: int) -> ColumnElement[bool]:
     """Not the run's own; a row without a source is not."""
     other: ColumnElement[bool] = source.is_(None) | source.not_in(files_of(run_id))
     return other
+
+
+def is_brought_history(run_id: int) -> ColumnElement[bool]:
+    """Whether moves came with the run. Their rows do not say who brought them; the run's files list them by
+    bot, as runs of games."""
+    value = column("value", JSONB)
+    brought = func.jsonb_array_elements(SourceFile.counts["histories"]["brought"]).table_valued(value)
+    games = func.jsonb_array_elements(brought.c.value[1]).table_valued(value).alias("game_runs")
+
+    def number(at: int) -> Any:
+        return cast(games.c.value[at].astext, BigInteger)
+
+    listed_there = (
+        select(Game.id)
+        .select_from(SourceFile)
+        .join(Game, Game.benchmark_set_id == SourceFile.benchmark_set_id)
+        .join(brought, true())
+        .join(games, true())
+        .join(Bot, Bot.name == brought.c.value[0].astext)
+        .where(
+            SourceFile.run_id == run_id,
+            Game.id == GameHistory.game_id,
+            Bot.id == GameHistory.bot_id,
+            Game.game_index >= number(0),
+            Game.game_index < number(1),
+        )
+    )
+    return listed_there.correlate(GameHistory).exists()
 
 
 def find_heirs(connection: Connection, run_id: int) -> Heirs:
@@ -148,10 +177,11 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
         for count, run, path, status in connection.execute(query):
             yield Dependent(*_origin(run, path, status), f"{count:,} {what}")
     by_programs = TrainingSession.source_file_id.is_(None)
+    added = ~is_brought_history(run_id)
     of_others = GameHistory.bot_id.in_(bots) & GameHistory.game_id.not_in(games)
     for what, found in (
-        ("histories on its games", GameHistory.game_id.in_(games)),
-        ("histories of its bots on other games", of_others),
+        ("histories on its games", GameHistory.game_id.in_(games) & added),
+        ("histories of its bots on other games", of_others & added),
         ("training sessions of its bots", TrainingSession.bot_id.in_(bots) & by_programs),
         ("training sessions with its board configs", TrainingSession.config_id.in_(configs) & by_programs),
     ):

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, Text, cast, select
 
 from sgdb.database.bulk import copy_lines
 from sgdb.database.compare import Difference, conflict
-from sgdb.database.ids import GameKeys, SequenceIds
+from sgdb.database.ids import GameKeys, IdSource, SequenceIds
 from sgdb.database.models import Bot, Game, GameHistory
 from sgdb.database.reading import streamed, within
 from sgdb.database.sets import fetch_keys, fetch_results, find_bots
@@ -25,8 +25,16 @@ _COLUMNS = ("id", "game_id", "bot_id", "move_sequence")
 _BATCH = 1000
 
 
-def add_histories(connection: Connection, set_id: int, bot: str, histories: Mapping[int, Moves]) -> int:
-    """Adds one bot's moves by the game's index; returns how many games had none yet.
+def add_histories(
+    connection: Connection,
+    set_id: int,
+    bot: str,
+    histories: Mapping[int, Moves],
+    *,
+    keys_from: IdSource | None = None,
+) -> int:
+    """Adds one bot's moves by the game's index; returns how many games had none yet. Primary keys come from
+    the table's own sequence, unless from elsewhere.
 
     To be called behind the lock of the bot in the set. Moves belong to a result: raises NotFoundError where
     the bot has none on the game, ConflictError where it made another number of moves, or where other moves
@@ -56,7 +64,7 @@ def add_histories(connection: Connection, set_id: int, bot: str, histories: Mapp
             raise conflict(conflicts, "database", "given")
         new = [index for index in batch if index not in there]
         keys = fetch_keys(connection, set_id, new) if new else GameKeys()
-        ids = SequenceIds().take(connection, "game_histories", len(new))
+        ids = (keys_from or SequenceIds()).take(connection, "game_histories", len(new))
         lines = [
             f"{row_id}\t{keys[i]}\t{bot_id}\t{moves_json(histories[i])}\n"
             for i, row_id in zip(new, ids, strict=True)

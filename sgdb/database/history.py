@@ -5,6 +5,7 @@ Works inside the caller's transaction. Of a run that says `running`, `liveness` 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -103,11 +104,11 @@ def last_run(connection: Connection) -> dict[str, Any] | None:
     return None if row is None else _timed(dict(row._mapping))
 
 
-def last_that_brought(connection: Connection, kind: str) -> int | None:
-    """The newest run of this kind that brought something and has not been taken back."""
+def last_that_brought(connection: Connection, kinds: Collection[str]) -> int | None:
+    """The newest run of these kinds that brought something and has not been taken back."""
     query = (
         select(func.max(Run.id))
         .join(SourceFile, SourceFile.run_id == Run.id)
-        .where(Run.kind == kind, Run.status != ROLLED_BACK, SourceFile.status.in_(TAKEN))
+        .where(Run.kind.in_(kinds), Run.status != ROLLED_BACK, SourceFile.status.in_(TAKEN))
     )
     return connection.execute(query).scalar()

@@ -43,7 +43,8 @@ _FILES_NOTED = select(
 
 
 class SourceRow(NamedTuple):
-    """One file that was taken, as recorded."""
+    """One file that was taken, as recorded. `kind` is that of the run: of an import the file is a folder's
+    manifest."""
 
     id: int
     path: str
@@ -51,6 +52,7 @@ class SourceRow(NamedTuple):
     benchmark_set_id: int
     archive_id: int | None
     contents: Contents
+    kind: str
 
 
 class RecordedFile(NamedTuple):
@@ -209,7 +211,9 @@ def sources(
             SourceFile.benchmark_set_id,
             SourceFile.archive_id,
             SourceFile.contents,
+            Run.kind,
         )
+        .join(Run, Run.id == SourceFile.run_id)
         .where(SourceFile.status.in_(TAKEN), SourceFile.benchmark_set_id.is_not(None))
         .order_by(SourceFile.id)
     )
@@ -225,13 +229,14 @@ def sources(
             row.benchmark_set_id,
             row.archive_id,
             Contents.from_json(row.contents),
+            row.kind,
         )
         for row in connection.execute(query)
     ]
 
 
-def recorded_files(connection: Connection) -> list[RecordedFile]:
-    """The files that were taken, oldest first, without what they hold."""
+def recorded_files(connection: Connection, kind: str) -> list[RecordedFile]:
+    """The files that runs of this kind have taken, oldest first, without what they hold."""
     query = (
         select(
             SourceFile.path,
@@ -239,7 +244,8 @@ def recorded_files(connection: Connection) -> list[RecordedFile]:
             SourceFile.size_bytes,
             func.coalesce(SourceFile.contents["kind"].astext == WEIGHTS, False),
         )
-        .where(SourceFile.status.in_(TAKEN))
+        .join(Run, Run.id == SourceFile.run_id)
+        .where(SourceFile.status.in_(TAKEN), Run.kind == kind)
         .order_by(SourceFile.id)
     )
     return [RecordedFile._make(row) for row in connection.execute(query)]

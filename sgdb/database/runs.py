@@ -1,4 +1,4 @@
-"""A run of `migrate-pickles`: its transactions, its new ids and its row, for real or as a dry run."""
+"""A run of `migrate-pickles` or `import`: its transactions, new ids and row, for real or as a dry run."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from sgdb.errors import BusyError, SgdbError
 from sgdb.records import Contents
 
 KIND = "migrate-pickles"
+IMPORT = "import"
 # Whatever the server's default: behind a lock, what its former holder has committed must be seen.
 _ISOLATION = "READ COMMITTED"
 T = TypeVar("T")
@@ -65,7 +66,9 @@ class RealRun:
         options: dict[str, Any],
         on_wait: Callable[[], object],
         on_retry: Callable[[str], object] | None = None,
+        kind: str = KIND,
     ) -> None:
+        self._kind = kind
         self.ids: IdSource = SequenceIds()
         self.committed_id: int | None = None
         self._engine = engine
@@ -80,7 +83,7 @@ class RealRun:
         """The run's id."""
         run_id = self.committed_id or self._pending_id
         if run_id is None:
-            run_id = self._pending_id = make_run(connection, self.ids, KIND, self._options)
+            run_id = self._pending_id = make_run(connection, self.ids, self._kind, self._options)
             self._started_at = connection.execute(select(Run.started_at).where(Run.id == run_id)).scalar_one()
             show_at_work(connection, run_id)  # before others can see the row
         return run_id

@@ -1,4 +1,4 @@
-"""Taking a run of `migrate-pickles` back: what it brought goes, and nothing else.
+"""Taking a run of `migrate-pickles` or `import` back: what it brought goes, and nothing else.
 
 Works inside the caller's transaction, which holds the locks on all sets and on `TABLES`. Every row knows the
 file that brought it, so exactly the run's rows are met. What the run only changed is put back as well: the
@@ -15,7 +15,13 @@ from sqlalchemy.orm import aliased
 
 from sgdb.database import totals
 from sgdb.database.blobs import remove_unused
-from sgdb.database.dependents import Heirs, files_of, find_dependents, find_heirs
+from sgdb.database.dependents import (
+    Heirs,
+    files_of,
+    find_dependents,
+    find_heirs,
+    is_brought_history,
+)
 from sgdb.database.experiments import remove_epochs, weights_added
 from sgdb.database.history import last_that_brought
 from sgdb.database.ids import IdSource
@@ -28,6 +34,7 @@ from sgdb.database.models import (
     Bot,
     Game,
     GameConfigRow,
+    GameHistory,
     GameResult,
     ModelCheckpoint,
     Run,
@@ -44,10 +51,12 @@ from sgdb.database.provenance import (
     make_run,
     sources,
 )
+from sgdb.database.runs import IMPORT
 from sgdb.database.runs import KIND as MIGRATION
 from sgdb.errors import BusyError, DependentRowsError, NotFoundError, UsageError
 
 KIND = "rollback"
+KINDS = (MIGRATION, IMPORT)  # of the runs that can be taken back
 # Nobody may add a row to any of them that depends on what is about to go. Totals follow from the others by
 # triggers, which work with the rights of their owner: whoever takes a run back needs none on them.
 TABLES = tuple(name for name in Base.metadata.tables if name not in totals.TABLES)
@@ -97,7 +106,7 @@ def find_run(connection: Connection, run_id: int | None, *, lock: bool = False) 
     a run at work, and UsageError for one that cannot be taken back.
     """
     if run_id is None:
-        run_id = last_that_brought(connection, MIGRATION)
+        run_id = last_that_brought(connection, KINDS)
         if run_id is None:
             return None
     query = select(Run.kind, Run.status).where(Run.id == run_id)
@@ -105,15 +114,15 @@ def find_run(connection: Connection, run_id: int | None, *, lock: bool = False) 
     row = connection.execute(query.with_for_update(nowait=True) if lock else query).first()
     if row is None:
         raise NotFoundError(f"there is no run {run_id}", hint="list them with `sgdb query runs`")
-    if row.kind != MIGRATION:
+    if row.kind not in KINDS:
         raise UsageError(
-            f"run {run_id} is a {row.kind}, and only runs of {MIGRATION} can be taken back",
+            f"run {run_id} is a {row.kind}, and only runs of {' and '.join(KINDS)} can be taken back",
             hint="list them with `sgdb query runs`",
         )
     if row.status == ROLLED_BACK:
         raise UsageError(
             f"run {run_id} has been taken back already{_by(connection, run_id)}",
-            hint="migrating its files again brings everything back: sgdb migrate-pickles",
+            hint=f"taking its files again brings everything back: sgdb {row.kind}",
         )
     if row.status == RUNNING and at_work(connection, [run_id]):
         raise BusyError(
@@ -194,9 +203,12 @@ def take_back(
     _hand_on(connection, heirs)
     taken.kept = {"bots": len(heirs.bots), "configs": len(heirs.configs)}
     own = files_of(run.id)
+    removed: dict[str, int] = {}
+    if histories := connection.execute(delete(GameHistory).where(is_brought_history(run.id))).rowcount:
+        removed["histories"] = histories
     taken.results = _remove_rows(connection, GameResult, own)
     taken.games = _remove_rows(connection, Game, own)
-    removed = _take_checkpoints_back(connection, run, files, taken)
+    removed |= _take_checkpoints_back(connection, run, files, taken)
     for name, table in (("sets", BenchmarkSet), ("bots", Bot), ("configs", GameConfigRow)):
         removed[name] = connection.execute(delete(table).where(table.source_file_id.in_(own))).rowcount
     extended = _extended(connection, run.id)

@@ -1,16 +1,15 @@
-"""`sgdb export`: benchmark sets and checkpoints back into files, as pickles of the old system or as the
-stored originals."""
+"""`sgdb export`: benchmark sets and trainings back into files: as pickles of the old system, as the stored
+originals, or as a folder of tables in an open format."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import astuple, dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Protocol
 
 from sqlalchemy import Connection
 
@@ -18,17 +17,20 @@ from sgdb.atomic import atomic_file, make_folder
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
 from sgdb.database.checkpoints import find_epoch
-from sgdb.database.coverage import listed, stored_games, stored_results
 from sgdb.database.engine import transaction
 from sgdb.database.experiments import all_experiments, epoch_files, stored_content, weights_files
-from sgdb.database.provenance import SourceRow, set_ids, sources
+from sgdb.database.merging import lacks, merged_contents
+from sgdb.database.provenance import set_ids, sources
+from sgdb.database.runs import IMPORT
 from sgdb.database.sessions import get_session
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
 from sgdb.errors import AlreadyExistsError, IncompleteSetError, NotFoundError, UsageError
+from sgdb.interchange.trainings import Trainings
+from sgdb.interchange.writing import FolderWriter, HashedFile
 from sgdb.pickles.checkpoints import checkpoint_name
 from sgdb.pickles.writer import write_checkpoint, write_pickle
 from sgdb.progress import Progress, Silent
-from sgdb.records import BotPerformance, Contents, ExportFormat, GameSnapshot, IdRuns
+from sgdb.records import BotPerformance, ExportFormat, GameSnapshot, IdRuns
 from sgdb.settings import Settings
 from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import read_weights
@@ -38,19 +40,23 @@ _BATCH = 1000
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """Which sets and trainings, by id, uid or name, go to which folder (None for all). Of a training that is
-    what checkpoint files have brought, each with its weights."""
+    """Which sets and trainings, by id, uid or name, go to which folder (None for all).
+
+    Of a training pickles and originals are what checkpoint files have brought, each with its weights. A
+    folder of tables has all of it; the checkpoints' bytes unless `weights` is False.
+    """
 
     to: Path
     set_ids: tuple[int, ...] | None = None
     format: ExportFormat = ExportFormat.PICKLE
     overwrite: bool = False
     sessions: tuple[str, ...] | None = ()
+    weights: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class ExportedFile:
-    """One file that was written: of a set, or of a training."""
+    """One file that was written: of a set, or of a training, or of neither alone."""
 
     path: Path
     benchmark_set_id: int | None
@@ -91,10 +97,11 @@ def export(
     on_file: Callable[[ExportedFile], object] | None = None,
 ) -> ExportResult:
     """Writes each file atomically, all of them from the same moment of the database. `on_file` is called
-    with each file once it is there.
+    with each file once it is there; of a folder of tables the manifest comes last.
 
     Raises AlreadyExistsError before anything is written, NotFoundError for an unknown set or training,
-    IncompleteSetError, ArchiveError, CheckpointError, DiskFullError or FileAccessError.
+    IncompleteSetError, ArchiveError, CheckpointError, ValueRefusedError for what a format cannot hold,
+    MissingPackageError, DiskFullError or FileAccessError.
     """
     progress = progress or Silent()
     if options.set_ids == () and options.sessions == ():
@@ -102,26 +109,57 @@ def export(
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         wanted = set_ids(connection) if options.set_ids is None else list(dict.fromkeys(options.set_ids))
         stored = [describe_set(connection, set_id) for set_id in wanted]
-        trainings = _Trainings(connection, checkpoint_files(settings, connection), options.sessions)
-        if options.format is ExportFormat.PICKLE:
-            plans, without = [*_pickles(connection, stored), *trainings.pickles()], list[str]()
+        weights = checkpoint_files(settings, connection)
+        without: list[str] = []
+        if options.format.is_folder:
+            total, written = _folder(connection, weights, options, stored)
         else:
-            plans, without = _originals(connection, stored, trainings)
-        plans = _with_names(plans)
-        _check_free(options.to, plans, options.overwrite)
-        if plans:
-            make_folder(options.to)
-        progress.start(len(plans), "file")
+            trainings = _Trainings(connection, weights, options.sessions)
+            if options.format is ExportFormat.PICKLE:
+                plans = [*_pickles(connection, stored), *trainings.pickles()]
+            else:
+                plans, without = _originals(connection, stored, trainings)
+            plans = _with_names(plans)
+            _check_free(options.to, plans, options.overwrite)
+            total, written = len(plans), _files(plans, options)
+        progress.start(total, "file")
         try:
             files = []
-            for plan in plans:
-                files.append(_write(options.to / plan.name, plan, options.overwrite))
-                progress.advance(1, plan.name)
+            for file in written:
+                files.append(file)
+                progress.advance(1, file.path.name)
                 if on_file is not None:
-                    on_file(files[-1])
+                    on_file(file)
         finally:
             progress.finish()
     return ExportResult(files, without)
+
+
+def _folder(
+    connection: Connection, weights: CheckpointFiles, options: ExportOptions, stored: list[StoredSet]
+) -> tuple[int, Iterator[ExportedFile]]:
+    """How many files a folder of tables will have, and these, each when it is written. Without sets and
+    trainings there is no folder."""
+    named = options.sessions
+    uids = None if named is None else {get_session(connection, name).uid for name in named}
+    trainings = Trainings(connection, weights, uids, with_bytes=options.weights)
+    if not stored and not trainings.sessions:
+        return 0, iter(())
+    writer = FolderWriter(
+        connection, options.to, stored, options.format.value, trainings=trainings, overwrite=options.overwrite
+    )
+    files = (
+        ExportedFile(file.path, file.set_id, None, file.sha256, file.size_bytes) for file in writer.write()
+    )
+    return writer.file_count, files
+
+
+def _files(plans: list[_Plan], options: ExportOptions) -> Iterator[ExportedFile]:
+    """The files of these plans, each when it is written."""
+    if plans:
+        make_folder(options.to)
+    for plan in plans:
+        yield _write(options.to / plan.name, plan, options.overwrite)
 
 
 def _pickles(connection: Connection, stored: Iterable[StoredSet]) -> Iterator[_Plan]:
@@ -151,6 +189,8 @@ def _originals(
         found = sources(connection, set_id=one.id)
         kept = {source.sha256 for source in found if source.archive_id is not None}
         for source in found:
+            if source.kind == IMPORT:  # a manifest is no original
+                continue
             if source.sha256 not in kept:
                 without[source.path] = None
             if source.archive_id is None or source.sha256 in planned:
@@ -159,9 +199,9 @@ def _originals(
             write = partial(write_archive, connection, source.archive_id)
             plans.append(_Plan(Path(source.path).name, write, source.sha256, set_id=one.id))
     plans += trainings.originals(without)
-    if not plans and without:
+    if not plans and (stored or without):
         raise NotFoundError(
-            "no originals are stored: the files were migrated with --no-archive",
+            "no originals are stored: the files were migrated with --no-archive, or the sets came otherwise",
             hint="export them as pickles instead: --format pickle",
         )
     return plans, list(without)
@@ -194,27 +234,9 @@ class _Sink(Protocol):
         """Takes the next bytes."""
 
 
-class _Hashing:
-    """Hashes and counts on the way to the file."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._hash = hashlib.sha256()
-        self.size = 0
-
-    def write(self, data: bytes, /) -> int:
-        self._hash.update(data)
-        self.size += len(data)
-        return self._file.write(data)
-
-    @property
-    def sha256(self) -> str:
-        return self._hash.hexdigest()
-
-
 def _write(path: Path, plan: _Plan, overwrite: bool) -> ExportedFile:
     with atomic_file(path, overwrite=overwrite) as file:
-        out = _Hashing(file)
+        out = HashedFile(file)
         plan.write(out)
     return ExportedFile(path, plan.set_id, plan.session_id, out.sha256, out.size)
 
@@ -288,39 +310,12 @@ class _Trainings:
 
 
 class _ExportedSet:
-    """A set as one file: what its source files say, one after the other, then what came in otherwise."""
+    """A set as one file."""
 
     def __init__(self, connection: Connection, stored: StoredSet) -> None:
         self._connection = connection
         self._set_id = stored.id
-        found = sources(connection, set_id=stored.id)
-        self.contents = self._merge(stored, found)
-
-    def _merge(self, stored: StoredSet, found: list[SourceRow]) -> Contents:
-        extra: dict[str, Any] = {}
-        config_extra: dict[str, Any] = {}
-        games: list[IdRuns] = []
-        results: dict[str, list[IdRuns]] = {}
-        for source in found:
-            extra = {**source.contents.extra, **extra}
-            config_extra = {**source.contents.config_extra, **config_extra}
-            games.append(source.contents.games)
-            for key, runs in source.contents.results:
-                results.setdefault(key, []).append(runs)
-        # What no file explains came in otherwise; boards drawn for results are explained by these.
-        own = stored_games(self._connection, self._set_id).minus(listed(found)[0])
-        for bot, stored_runs in stored_results(self._connection, self._set_id).items():
-            results.setdefault(bot, []).append(stored_runs)
-        return Contents(
-            layout="C",
-            config=stored.config,
-            num_games=stored.num_games,
-            base_seed=stored.base_seed,
-            games=_one_after_the_other([*games, own]),
-            results=tuple((key, _one_after_the_other(runs)) for key, runs in results.items()),
-            extra=extra,
-            config_extra=config_extra,
-        )
+        self.contents = merged_contents(connection, stored)
 
     def games(self) -> Iterator[GameSnapshot]:
         """The games in the file's order."""
@@ -329,7 +324,7 @@ class _ExportedSet:
             for index in indexes:
                 row = stored.get(index)
                 if row is None:
-                    raise self._incomplete(f"game {index}")
+                    raise lacks(self._set_id, f"game {index}")
                 yield row.snapshot
 
     def results(self) -> Iterator[tuple[str, Iterator[BotPerformance]]]:
@@ -344,31 +339,8 @@ class _ExportedSet:
             for index in indexes:
                 row = stored.get(index)
                 if row is None:
-                    raise self._incomplete(f"the result of {key!a} on game {index}")
+                    raise lacks(self._set_id, f"the result of {key!a} on game {index}")
                 yield row.performance(key)
-
-    def _incomplete(self, what: str) -> IncompleteSetError:
-        return IncompleteSetError(
-            f"set {self._set_id} lacks {what}, which its source files have",
-            hint="see `sgdb verify`; migrating the file again brings back what is missing",
-        )
-
-
-def _one_after_the_other(sequences: list[IdRuns]) -> IdRuns:
-    """The first sequence as it is, then of each other what has not come yet, in its order."""
-    merged = IdRuns(sequences[0].pairs())
-    for runs in sequences[1:]:
-        fresh = runs.minus(merged)
-        if runs == runs.distinct():
-            for start, stop in fresh.pairs():
-                merged.extend(start, stop)
-        else:
-            pending = set(fresh)
-            for number in runs:
-                if number in pending:
-                    pending.remove(number)
-                    merged.append(number)
-    return merged
 
 
 def _batches(runs: IdRuns) -> Iterator[list[int]]:

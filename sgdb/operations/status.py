@@ -21,6 +21,7 @@ from sgdb.database.history import last_run, running
 from sgdb.database.liveness import AT_WORK, BROKEN_OFF, broken_off
 from sgdb.database.provenance import RUNNING, RecordedFile, recorded_files, recorded_path
 from sgdb.database.revisions import SchemaStatus, state
+from sgdb.database.runs import KIND
 from sgdb.database.server import EmbeddedServer
 from sgdb.database.sizes import row_counts, sizes
 from sgdb.errors import DatabaseMissingError, FileAccessError, SgdbError, UnsupportedServerError
@@ -146,7 +147,7 @@ def status(settings: Settings, progress: Progress | None = None, *, check_files:
             result = _look(connection, result, settings)
             if result.state != _READY:
                 return result
-            recorded, unfinished = recorded_files(connection), running(connection)
+            recorded, unfinished = recorded_files(connection, KIND), running(connection)
         result = _with_runs(engine, result, unfinished)
         return replace(result, files=_look_for_all(recorded, progress)) if check_files else result
     except DatabaseMissingError:

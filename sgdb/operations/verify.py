@@ -44,6 +44,8 @@ from sgdb.database.provenance import (
     recorded_path,
     sources,
 )
+from sgdb.database.runs import IMPORT
+from sgdb.database.runs import KIND as MIGRATION
 from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
 from sgdb.errors import (
     ArchiveError,
@@ -240,6 +242,8 @@ class _Verifier:
         self._progress = progress
         self._checkpoint_files = checkpoints
         self._limit = limit
+        # No pickle has a time. Rows without a source, or of an import, may.
+        self._with_times: set[int | None] = {None}
         self._searched: set[int] = set()  # sets that have been searched for rows that no file explains
         self.set_ids: set[int] = set()  # sets that the files belong to
         self.verdicts: list[FileVerdict] = []
@@ -270,6 +274,8 @@ class _Verifier:
         """The stored originals, and the database's own checks."""
         taken: dict[tuple[str, int], SourceRow] = {}
         for row in sources(self._connection):
+            if row.kind != MIGRATION:
+                continue
             known = taken.get((row.sha256, row.benchmark_set_id))
             if known is None or known.archive_id is None:
                 taken[row.sha256, row.benchmark_set_id] = row
@@ -405,6 +411,7 @@ class _Verifier:
             set_id = found[0]
         self.set_ids.add(set_id)
         of_set = sources(self._connection, set_id=set_id)
+        self._with_times |= {row.id for row in of_set if row.kind == IMPORT}
         self._compare_set(set_id, contents, of_set, verdict)
         if row is not None:
             _compare_contents(contents, row.contents, verdict)
@@ -477,7 +484,7 @@ class _Verifier:
                 continue
             for difference in compare_result(key, row, there):
                 verdict.add(difference)
-            if there.source_file_id is not None and there.execution_time_ms is not None:  # no file has one
+            if there.execution_time_ms is not None and there.source_file_id not in self._with_times:
                 verdict.add(Difference(row.game_id, key, "execution_time_ms", None, there.execution_time_ms))
 
     def _compare_origins(
@@ -506,7 +513,7 @@ class _Verifier:
 def _migrated_from(connection: Connection) -> dict[str, list[str]]:
     """The SHA-256 of all pickles that were migrated from each path, oldest first."""
     migrated: dict[str, list[str]] = {}
-    for file in recorded_files(connection):
+    for file in recorded_files(connection, MIGRATION):
         if file.is_weights:
             continue
         migrated.setdefault(_resolved(recorded_path(file.path)), []).append(file.sha256)

@@ -41,23 +41,37 @@ def export(
         ),
     ] = None,
     all_sets: Annotated[
-        bool, typer.Option("--all", help="Every benchmark set, and every migrated checkpoint.")
+        bool,
+        typer.Option(
+            "--all", help="Every benchmark set, and every migrated checkpoint; as tables, every training."
+        ),
     ] = False,
     format: Annotated[
         ExportFormat,
         typer.Option(
             help="pickle: what the old benchmark system loads, equal to what was migrated. "
-            "original: the migrated files themselves, to the byte."
+            "original: the migrated files themselves, to the byte. "
+            "jsonl, csv, parquet: one folder of tables, which `sgdb import` takes back; "
+            "parquet needs sgdb[parquet]."
         ),
     ] = ExportFormat.PICKLE,
+    no_weights: Annotated[
+        bool,
+        typer.Option(
+            "--no-weights",
+            help="Leave the bytes of checkpoints out of a folder of tables; its trainings cannot be imported "
+            "then.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that are there already.")
     ] = False,
 ) -> None:
     """Write benchmark sets and checkpoints back into files.
 
-    Checkpoints are those that were migrated; their weights are written beside them, to the byte. Prints the
-    path of every file written. A file gets its name only when it is whole.
+    Checkpoints are those that were migrated; their weights are written beside them, to the byte. As tables,
+    trainings have all of their checkpoints. Prints the path of every file written. A file gets its name only
+    when it is whole, and a folder of tables its manifest last.
     """
     from sgdb.operations.export import ExportOptions
     from sgdb.operations.export import export as run
@@ -70,7 +84,7 @@ def export(
         )
     current = session(context)
     named = (None, None) if all_sets else (tuple(set_ids or ()), tuple(sessions or ()))
-    options = ExportOptions(to, named[0], format, overwrite, named[1])
+    options = ExportOptions(to, named[0], format, overwrite, named[1], weights=not no_weights)
 
     def on_file(file: ExportedFile) -> None:
         current.output.text(str(file.path))

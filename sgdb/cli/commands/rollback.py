@@ -19,6 +19,7 @@ _COLUMNS = ("file", "set", "games", "results", "original")
 _KINDS = {
     "games": "games",
     "results": "results",
+    "histories": "histories",
     "sets": "benchmark sets",
     "bots": "bots",
     "configs": "board configs",

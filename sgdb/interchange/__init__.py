@@ -1,0 +1,1 @@
+"""Folders of exported tables in open formats (JSON Lines, CSV, Parquet): written, read back, and checked."""
