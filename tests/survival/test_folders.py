@@ -1,5 +1,5 @@
-"""`export` to a folder of tables, and `import`, struck in the middle: no half export passes for one, and a set
-is in whole or not at all."""
+"""`export` to a folder of tables, and `import`, struck in the middle: no half export passes for one, and a
+set is in whole or not at all."""
 
 from __future__ import annotations
 
