@@ -44,14 +44,16 @@ def lock_set(
     *,
     timeout: float,
     on_wait: Callable[[], object] | None = None,
+    while_waiting: Callable[[], object] | None = None,
 ) -> None:
     """Keeps every other writer out of the set with this config and base seed until the transaction ends.
 
-    Waits up to `timeout` seconds; `on_wait` is called once when it has to. Raises BusyError. In READ
+    Waits up to `timeout` seconds; `on_wait` is called once when it has to, `while_waiting` before each
+    further attempt: it may raise, where there is no need to wait any more. Raises BusyError. In READ
     COMMITTED the next statement sees what the former holder has committed.
     """
     wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, _set_name(config, base_seed))]
-    _lock(connection, wanted, timeout, on_wait)
+    _lock(connection, wanted, timeout, on_wait, while_waiting=while_waiting)
 
 
 def lock_bots_in_set(
@@ -158,9 +160,10 @@ def _lock(
     on_wait: Callable[[], object] | None,
     *,
     what: str = "the same benchmark set",
+    while_waiting: Callable[[], object] | None = None,
 ) -> None:
     keys = [(function, lock_key(name)) for function, name in wanted]
-    _poll(connection, keys, what, timeout, on_wait)
+    _poll(connection, keys, what, timeout, on_wait, while_waiting)
 
 
 def _poll(
@@ -169,6 +172,7 @@ def _poll(
     what: str,
     timeout: float,
     on_wait: Callable[[], object] | None,
+    while_waiting: Callable[[], object] | None = None,
 ) -> None:
     """Takes these locks in one order, so that no two writers wait in a circle: none before the one in front
     of it is there. As many at a time as there are to be had, since each question takes its time."""
@@ -183,11 +187,15 @@ def _poll(
         lacking = lacking[connection.exec_driver_sql(statement, keys).scalar_one() :]
         return not lacking
 
-    _wait_for(lock, what, timeout, on_wait)
+    _wait_for(lock, what, timeout, on_wait, while_waiting)
 
 
 def _wait_for(
-    lock: Callable[[], bool], what: str, timeout: float, on_wait: Callable[[], object] | None
+    lock: Callable[[], bool],
+    what: str,
+    timeout: float,
+    on_wait: Callable[[], object] | None,
+    while_waiting: Callable[[], object] | None = None,
 ) -> None:
     deadline: float | None = None
     while not lock():
@@ -202,3 +210,5 @@ def _wait_for(
                 hint="run the command again when the other one has finished, or raise SGDB_LOCK_TIMEOUT",
             )
         time.sleep(min(_POLL, deadline - now))
+        if while_waiting is not None:
+            while_waiting()

@@ -30,7 +30,7 @@ from sgdb.settings import Settings
 from sgdb.storage.base import BenchmarkStorage
 from sgdb.storage.cache import KeptSet, cache_of
 from sgdb.storage.moves import MoveStorage
-from sgdb.storage.saving import Save, WholeSetNeededError
+from sgdb.storage.saving import Save, SetHasGrownError, WholeSetNeededError
 from sgdb.storage.wires import Wires, answers
 
 log = logging.getLogger(__name__)
@@ -176,10 +176,16 @@ class PostgresStorage(BenchmarkStorage, MoveStorage):
                     games, num_games, replace=replace, whole_set=whole_set
                 )
 
-        try:
-            retried(lambda: write(False), on_retry=log.info)
-        except WholeSetNeededError:
-            retried(lambda: write(True), on_retry=log.info)
+        whole_set = False
+        while True:
+            try:
+                retried(partial(write, whole_set), on_retry=log.info)
+            except WholeSetNeededError:
+                whole_set = True
+            except SetHasGrownError:
+                whole_set = False
+            else:
+                return
 
     # -- moves ----------------------------------------------------------------------------------
 

@@ -1,14 +1,15 @@
 """One saving call inside its transaction: what the set lacks is added, behind the locks that this needs.
 
 Usually those of the bots whose results are saved, beside which others go on saving theirs. Where the set
-itself has to be made or to grow, that of the whole set: the caller tries without it first.
+itself has to be made or to grow, that of the whole set: the caller tries without it first. Of several who
+need it at once, the first makes the set grow for all: the others see that as they wait, and go back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
@@ -36,6 +37,18 @@ class WholeSetNeededError(Exception):
     """The set itself is to grow, which the locks of a few bots do not allow."""
 
 
+class SetHasGrownError(Exception):
+    """Meanwhile another has made the set grow, so that the locks of a few bots will do."""
+
+
+class _Found(NamedTuple):
+    """The set as it is: its id, the size that it declares, and the source of what programs store in it."""
+
+    set_id: int | None
+    size: int
+    source: tuple[int, int] | None
+
+
 class Save:
     """One call's rows, on their way into the set. `results` by bot, each with at least one row."""
 
@@ -57,21 +70,27 @@ class Save:
     def go(
         self, games: Sequence[GameSnapshot], num_games: int | None, *, replace: bool, whole_set: bool
     ) -> None:
-        """Raises WholeSetNeededError where the set would have to grow and `whole_set` does not allow it;
-        ConflictError, LayoutError and BusyError as `BenchmarkStorage` promises."""
-        self._lock(whole_set)
-        found = find_set(self._connection, self._config, self._base_seed)
-        set_id, stored_size = found or (None, 0)
-        saved = find_saved_source(self._connection, set_id) if set_id is not None else None
-        declared = max(stored_size, num_games or 0)
+        """Raises WholeSetNeededError where the set would have to grow and `whole_set` does not allow it, and
+        SetHasGrownError where that has become needless; ConflictError, LayoutError and BusyError as
+        `BenchmarkStorage` promises."""
         given = _ids(games)
         of_bots = tuple((bot, _ids(rows)) for bot, rows in self._results.items())
         needed = IdRuns([pair for _, runs in of_bots for pair in runs.pairs()])
+        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct()
+
+        def look_again() -> None:
+            if not self._is_to_grow(self._find(), num_games, wanted):
+                raise SetHasGrownError
+
+        self._lock(whole_set, look_again)
+        found = self._find()
+        if not whole_set and self._is_to_grow(found, num_games, wanted):
+            raise WholeSetNeededError
+        set_id, stored_size, saved = found
+        declared = max(stored_size, num_games or 0)
         drawn: list[GameSnapshot] = []
         if whole_set:
             drawn, declared = self._drawn(set_id, declared, games, needed)
-        elif saved is None or declared > stored_size or self._lacks(set_id, given, needed):
-            raise WholeSetNeededError
         source = saved[0] if saved else make_saved_source(self._connection, self._ids, declared)
         contents = Contents(
             layout="C",
@@ -84,7 +103,7 @@ class Save:
         intake = Intake(
             self._connection, self._ids, contents, lambda: source, replace=replace, called="given"
         )
-        intake.open(found)
+        intake.open(None if set_id is None else (set_id, stored_size))
         intake.add_games(_batches(games), len(games), intake.games)
         intake.add_games(_batches(drawn), len(drawn), intake.regenerated)
         rows = ((bot, batch) for bot, rows in self._results.items() for batch in _batches(rows))
@@ -95,6 +114,21 @@ class Save:
             )
         # What files had brought already was not written again: taking them back would lose it.
         remember_files(self._connection, source, intake.set_id)
+
+    def _find(self) -> _Found:
+        found = find_set(self._connection, self._config, self._base_seed)
+        if found is None:
+            return _Found(None, 0, None)
+        return _Found(*found, find_saved_source(self._connection, found[0]))
+
+    def _is_to_grow(self, found: _Found, num_games: int | None, wanted: IdRuns) -> bool:
+        """Whether the set lacks its source, or any of these games, or declares fewer."""
+        if found.set_id is None or found.source is None or (num_games or 0) > found.size:
+            return True
+        if not len(wanted):
+            return False
+        start, stop = wanted.pairs()[0][0], wanted.pairs()[-1][1]
+        return bool(len(wanted.minus(stored_games(self._connection, found.set_id, start, stop))))
 
     def _drawn(
         self, set_id: int | None, declared: int, games: Sequence[GameSnapshot], needed: IdRuns
@@ -110,20 +144,12 @@ class Save:
         require_drawable(self._config, self._base_seed, chain(games, unproven), missing)
         return list(regenerate(self._config, SeedStream(self._base_seed), missing)), size
 
-    def _lock(self, whole_set: bool) -> None:
+    def _lock(self, whole_set: bool, while_waiting: Callable[[], object]) -> None:
         where = (self._connection, self._config, self._base_seed)
         if whole_set:
-            lock_set(*where, timeout=self._lock_timeout)
+            lock_set(*where, timeout=self._lock_timeout, while_waiting=while_waiting)
         else:
             lock_bots_in_set(*where, self._results, timeout=self._lock_timeout)
-
-    def _lacks(self, set_id: int | None, given: IdRuns, needed: IdRuns) -> bool:
-        """Whether the set lacks any of these games."""
-        wanted = IdRuns([*given.pairs(), *needed.pairs()]).distinct()
-        if set_id is None or not len(wanted):
-            return set_id is None
-        start, stop = wanted.pairs()[0][0], wanted.pairs()[-1][1]
-        return bool(len(wanted.minus(stored_games(self._connection, set_id, start, stop))))
 
 
 def _ids(rows: Sequence[GameSnapshot] | Sequence[BotPerformance]) -> IdRuns:

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine, event
 
 from sgdb.benchmark import boards
+from sgdb.database.engine import transaction
+from sgdb.database.locks import lock_bots_in_set
 from sgdb.database.server import EmbeddedServer
 from sgdb.errors import DatabaseUnreachableError, SchemaError, ValueRefusedError
 from sgdb.operations.init import InitOptions, init
@@ -287,6 +289,21 @@ def test_a_walk_needs_little_memory(
     walked, kilobytes = map(int, done.stdout.split())
     assert walked == games
     assert kilobytes < 10_000
+
+
+def test_a_set_that_another_made_grow_is_not_waited_for(settings: Settings, engine: Engine) -> None:
+    """Of programs that begin to store results in a set, one needs it for itself, and not each in turn."""
+    is_waiting = f"{_SESSIONS} AND state = 'idle in transaction' AND query LIKE '%pg_try_advisory%'"
+    with PostgresStorage(settings, CONFIG, 42, lock_timeout=20) as storage, ThreadPoolExecutor(1) as pool:
+        storage.save_data(whole(42, ("A",)))
+        tamper(engine, "UPDATE source_files SET benchmark_set_id = NULL")
+        with transaction(engine) as other:
+            lock_bots_in_set(other, CONFIG, 42, ["A"], timeout=1)
+            saving = pool.submit(storage.save_results, "B", [result("B", 1)])
+            until(lambda: bool(ask(engine, is_waiting)))
+            tamper(engine, "UPDATE source_files SET benchmark_set_id = (SELECT id FROM benchmark_sets)")
+            saving.result()
+        assert storage.load_results("B") == [result("B", 1)]
 
 
 def test_other_board_shapes_are_other_sets(engine: Engine, settings: Settings) -> None:
