@@ -25,6 +25,8 @@ _ALL_SETS = "sgdb sets"
 _CHECKPOINTS = "sgdb checkpoints"
 _SHARED = "pg_try_advisory_xact_lock_shared"
 _EXCLUSIVE = "pg_try_advisory_xact_lock"
+# Of the session, since one of the transaction could not be given back in the same statement.
+_ENTER, _LEAVE = "pg_try_advisory_lock_shared", "pg_advisory_unlock_shared"
 # Any fixed 64-bit number does ("sgdb" and a zero); it must never change, or old and new would not meet.
 SCHEMA_LOCK = 0x7367646200000000
 
@@ -50,9 +52,11 @@ def lock_set(
 
     Waits up to `timeout` seconds; `on_wait` is called once when it has to, `while_waiting` before each
     further attempt: it may raise, where there is no need to wait any more. Raises BusyError. In READ
-    COMMITTED the next statement sees what the former holder has committed.
+    COMMITTED the next statement sees what the former holder has committed. Who waits here has the set before
+    those who come later for some of its bots, however many they are.
     """
-    wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, _set_name(config, base_seed))]
+    name = _set_name(config, base_seed)
+    wanted = [(_SHARED, _ALL_SETS), (_EXCLUSIVE, _gate(name)), (_EXCLUSIVE, name)]
     _lock(connection, wanted, timeout, on_wait, while_waiting=while_waiting)
 
 
@@ -69,7 +73,8 @@ def lock_bots_in_set(
     other bots' results go on beside it. Otherwise like `lock_set`."""
     name = _set_name(config, base_seed)
     of_bots = [(_EXCLUSIVE, f"{name} bot {bot}") for bot in sorted(set(bots))]
-    _lock(connection, [(_SHARED, _ALL_SETS), (_SHARED, name), *of_bots], timeout, on_wait)
+    through_gate = [(_ENTER, _gate(name)), (_LEAVE, _gate(name)), (_SHARED, name)]
+    _lock(connection, [(_SHARED, _ALL_SETS), *through_gate, *of_bots], timeout, on_wait)
 
 
 def lock_experiment(
@@ -147,6 +152,11 @@ def lock_schema(
 def lock_key(name: str) -> int:
     """The 64-bit number under which PostgreSQL knows the lock of this name."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def _gate(name: str) -> str:
+    """The lock that whoever waits for all of `name` holds, and that those who share it go through."""
+    return f"{name} gate"
 
 
 def _set_name(config: GameConfig, base_seed: int) -> str:

@@ -10,6 +10,7 @@ from sgdb.database.engine import transaction
 from sgdb.database.locks import lock_all_sets, lock_bots_in_set, lock_set, lock_tables
 from sgdb.errors import BusyError, SchemaError
 from sgdb.records import GameConfig
+from tests.steps import ask
 
 CONFIG = GameConfig(5, 5, 3)
 
@@ -80,6 +81,34 @@ def test_waiting_goes_on_where_it_stopped(engine: Engine) -> None:
             with pytest.raises(BusyError):
                 lock_bots_in_set(other, CONFIG, 1, [bot], timeout=0.01)
         lock_bots_in_set(other, CONFIG, 1, [f"bot {number}" for number in range(500)], timeout=1)
+
+
+def test_who_waits_for_a_set_is_not_overtaken(engine: Engine) -> None:
+    """Else many programs that store results, each for a moment, would keep it out for good."""
+    with transaction(engine) as holder, transaction(engine) as ours, transaction(engine) as other:
+        lock_bots_in_set(holder, CONFIG, 1, ["a"], timeout=1)
+
+        def while_waiting() -> None:
+            with pytest.raises(BusyError):
+                lock_bots_in_set(other, CONFIG, 1, ["b"], timeout=0.01)
+            lock_bots_in_set(other, CONFIG, 2, ["b"], timeout=1)
+            holder.rollback()
+
+        lock_set(ours, CONFIG, 1, timeout=9, while_waiting=while_waiting)
+        ours.rollback()
+        lock_bots_in_set(other, CONFIG, 1, ["b"], timeout=1)
+
+
+def test_no_lock_outlives_its_transaction(engine: Engine) -> None:
+    """Also on a connection that is kept."""
+    with transaction(engine) as connection:
+        lock_bots_in_set(connection, CONFIG, 1, ["a"], timeout=1)
+        connection.rollback()
+        held = (
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+            " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        )
+        assert ask(engine, held) == [(0,)]
 
 
 @pytest.mark.parametrize("base_seed", [0, -1, 2**63 - 1, -(2**63)])
