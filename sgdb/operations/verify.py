@@ -3,9 +3,8 @@ games against the rules, by playing them again."""
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,36 +16,17 @@ from sgdb.benchmark.replay import BotReplay, Replay, replay
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, Further, run_checks
-from sgdb.database.compare import Difference, compare_game, compare_result
-from sgdb.database.coverage import (
-    listed,
-    regenerated_games,
-    saved_games,
-    saved_results,
-    stored_games,
-    stored_results,
-)
+from sgdb.database.compare import Difference
 from sgdb.database.engine import transaction
 from sgdb.database.experiments import EpochFile, epoch_files, weights_files
-from sgdb.database.presence import (
-    Presence,
-    games_there,
-    gathered,
-    gathered_by_key,
-    most_games,
-    results_there,
-)
 from sgdb.database.provenance import (
     SourceRow,
-    find_saved_source,
     path_text,
     recorded_files,
     recorded_path,
     sources,
 )
-from sgdb.database.runs import IMPORT
 from sgdb.database.runs import KIND as MIGRATION
-from sgdb.database.sets import describe_set, fetch_games, fetch_results, find_bots, find_set
 from sgdb.errors import (
     ArchiveError,
     FileAccessError,
@@ -56,16 +36,15 @@ from sgdb.errors import (
     SgdbError,
     UsageError,
 )
-from sgdb.pickles import attributes
 from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.inert import shown
-from sgdb.pickles.legacy import LegacyFile, Parts
+from sgdb.pickles.legacy import LegacyFile
 from sgdb.pickles.selection import Selection, reading_work, select_files
 from sgdb.pickles.whereabouts import hash_file
 from sgdb.progress import Progress, Silent
-from sgdb.records import BotPerformance, Contents, GameSnapshot, IdRuns
 from sgdb.settings import Settings
+from sgdb.storage.benchmark_compare import BenchmarkComparison
 from sgdb.storage.checkpoint_compare import compare_file
 from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import describe_bytes, wrong_bytes
@@ -242,12 +221,14 @@ class _Verifier:
         self._progress = progress
         self._checkpoint_files = checkpoints
         self._limit = limit
-        # No pickle has a time. Rows without a source, or of an import, may.
-        self._with_times: set[int | None] = {None}
-        self._searched: set[int] = set()  # sets that have been searched for rows that no file explains
-        self.set_ids: set[int] = set()  # sets that the files belong to
+        self._benchmarks = BenchmarkComparison(connection)
         self.verdicts: list[FileVerdict] = []
         self.checks: list[Check] = []
+
+    @property
+    def set_ids(self) -> set[int]:
+        """The sets that the files belong to."""
+        return self._benchmarks.set_ids
 
     def files(self, selection: Selection) -> Selection:
         """Files on disk. What is no pickle, but was one when it was migrated, is not passed over: returns the
@@ -350,7 +331,12 @@ class _Verifier:
                 return self._checkpoint(CheckpointFile.read(source, on_bytes=on_bytes), path, verdict)
             file = LegacyFile.read(source, base_seed=recorded_seed, on_bytes=on_bytes)
             recorded = "" if path is None else path_text(path)
-            self._compare(file, row or self._record(file.sha256), recorded, verdict, on_bytes)
+            found = self._benchmarks.compare(file, row or self._record(file.sha256), recorded, on_bytes)
+            if found is None:
+                verdict.status = "missing"
+                return file.sha256
+            for difference in found:
+                verdict.add(difference)
         except (InputRefusedError, FileAccessError, NotFoundError) as error:
             verdict.refuse(error)
             return None
@@ -392,123 +378,6 @@ class _Verifier:
         """What was written down last about this very content."""
         return next(reversed(sources(self._connection, sha256=sha256)), None)
 
-    def _compare(
-        self,
-        file: LegacyFile,
-        row: SourceRow | None,
-        path: str,
-        verdict: FileVerdict,
-        on_bytes: Callable[[int], None],
-    ) -> None:
-        contents = file.contents
-        if row is not None:
-            set_id = row.benchmark_set_id
-        else:
-            found = find_set(self._connection, contents.config, contents.base_seed)
-            if found is None:
-                verdict.status = "missing"
-                return
-            set_id = found[0]
-        self.set_ids.add(set_id)
-        of_set = sources(self._connection, set_id=set_id)
-        self._with_times |= {row.id for row in of_set if row.kind == IMPORT}
-        self._compare_set(set_id, contents, of_set, verdict)
-        if row is not None:
-            _compare_contents(contents, row.contents, verdict)
-        else:
-            _compare_extras(contents, of_set, verdict)
-            former = next((known for known in reversed(of_set) if known.path == path), None)
-            if former is not None:
-                _compare_with_former(contents, former.contents, verdict)
-        bots = find_bots(self._connection, file.result_keys)
-        for key in file.result_keys:
-            if key not in bots:
-                verdict.add(Difference(None, key, "bot", "present", None))
-        parts = Parts(file.rows(on_bytes))
-        for games in gathered(parts.games(), most_games(contents.config)):
-            self._compare_games(set_id, games, verdict)
-        for key, rows in gathered_by_key(parts.results()):
-            self._compare_results(set_id, key, bots.get(key), rows, verdict)
-        for games in file.regenerated_batches():
-            self._compare_games(set_id, games, verdict)
-        if len(file.missing):
-            self._compare_origins(set_id, file.missing, of_set, verdict)
-        if set_id not in self._searched:
-            self._searched.add(set_id)
-            self._unexplained(set_id, [*of_set, contents], verdict)
-
-    def _compare_set(
-        self, set_id: int, contents: Contents, of_set: list[SourceRow], verdict: FileVerdict
-    ) -> None:
-        stored = describe_set(self._connection, set_id)
-        for name in ("num_rows", "num_cols", "num_colors"):
-            ours, theirs = getattr(contents.config, name), getattr(stored.config, name)
-            if ours != theirs:
-                verdict.add(Difference(None, None, f"config.{name}", ours, theirs))
-        if contents.base_seed != stored.base_seed:
-            verdict.add(Difference(None, None, "base_seed", contents.base_seed, stored.base_seed))
-        # Of several files of one set, and the programs that store in it, the largest declares its size.
-        declared = max(contents.num_games, *(row.contents.num_games for row in of_set), 0)
-        saved = find_saved_source(self._connection, set_id)
-        if saved is not None:
-            declared = max(declared, saved[1])
-        if stored.num_games != declared:
-            verdict.add(Difference(None, None, "num_games", declared, stored.num_games))
-
-    def _compare_games(self, set_id: int, games: list[GameSnapshot], verdict: FileVerdict) -> None:
-        if games_there(self._connection, set_id, games) is Presence.THE_SAME:
-            return
-        stored = fetch_games(self._connection, set_id, [game.game_id for game in games])
-        for game in games:
-            there = stored.get(game.game_id)
-            if there is None:
-                verdict.add(Difference(game.game_id, None, "row", "present", None))
-                continue
-            for difference in compare_game(game, there):
-                verdict.add(difference)
-
-    def _compare_results(
-        self, set_id: int, key: str, bot_id: int | None, rows: list[BotPerformance], verdict: FileVerdict
-    ) -> None:
-        if (
-            bot_id is not None
-            and results_there(self._connection, set_id, key, bot_id, rows) is Presence.THE_SAME
-        ):
-            return
-        ids = [row.game_id for row in rows]
-        stored = {} if bot_id is None else fetch_results(self._connection, set_id, bot_id, ids)
-        for row in rows:
-            there = stored.get(row.game_id)
-            if there is None:
-                verdict.add(Difference(row.game_id, key, "row", "present", None))
-                continue
-            for difference in compare_result(key, row, there):
-                verdict.add(difference)
-            if there.execution_time_ms is not None and there.source_file_id not in self._with_times:
-                verdict.add(Difference(row.game_id, key, "execution_time_ms", None, there.execution_time_ms))
-
-    def _compare_origins(
-        self, set_id: int, missing: IdRuns, of_set: list[SourceRow], verdict: FileVerdict
-    ) -> None:
-        """Boards that no file lists, and no program has stored, are marked as drawn by sgdb."""
-        listed_by_files = IdRuns([pair for row in of_set for pair in row.contents.games.pairs()])
-        unlisted = missing.minus(listed_by_files).minus(saved_games(self._connection, set_id))
-        absent = unlisted.minus(stored_games(self._connection, set_id))  # said already
-        unmarked = unlisted.minus(regenerated_games(self._connection, set_id)).minus(absent)
-        for index in unmarked:
-            verdict.add(Difference(index, None, "metadata.origin", "regenerated", None))
-
-    def _unexplained(self, set_id: int, files: list[SourceRow | Contents], verdict: FileVerdict) -> None:
-        """Rows of the set that none of these files has, and no program has stored."""
-        games, results = listed(files)
-        unlisted = stored_games(self._connection, set_id).minus(games)
-        for index in unlisted.minus(saved_games(self._connection, set_id)):
-            verdict.add(Difference(index, None, "row", None, "present"))
-        saved = saved_results(self._connection, set_id)
-        for bot, stored in stored_results(self._connection, set_id).items():
-            for index in stored.minus(results.get(bot, IdRuns())).minus(saved.get(bot, IdRuns())):
-                verdict.add(Difference(index, bot, "row", None, "present"))
-
 
 def _migrated_from(connection: Connection) -> dict[str, list[str]]:
     """The SHA-256 of all pickles that were migrated from each path, oldest first."""
@@ -538,47 +407,3 @@ def _compare_bytes(path: Path, sha256: str | None, migrated: list[str], verdict:
             "these are not the bytes that were migrated from here: their SHA-256 begins with "
             f"{found[:_SHOWN_DIGITS]}, that of the migrated file with {migrated[-1][:_SHOWN_DIGITS]}"
         )
-
-
-def _compare_contents(contents: Contents, recorded: Contents, verdict: FileVerdict) -> None:
-    """What was written down about the file when it was migrated: export follows it."""
-    ours, theirs = contents.to_json(), recorded.to_json()
-    keys = [[key for key, _ in which.results] for which in (contents, recorded)]
-    if keys[0] != keys[1]:
-        verdict.add(Difference(None, None, "bot keys", *keys))
-        return
-    for name in ours:
-        if json.dumps(ours[name], sort_keys=True) != json.dumps(theirs[name], sort_keys=True):
-            verdict.add(Difference(None, None, f"recorded {name}", ours[name], theirs[name]))
-
-
-def _compare_extras(contents: Contents, of_set: list[SourceRow], verdict: FileVerdict) -> None:
-    """What stands on no row, of a file whose very bytes were never migrated: some file has to have brought
-    it, or else the database does not hold it."""
-    for what, ours, theirs in (
-        ("top-level entry", contents.extra, [row.contents.extra for row in of_set]),
-        ("attribute of the config", contents.config_extra, [row.contents.config_extra for row in of_set]),
-    ):
-        known = {name: value for entries in theirs for name, value in entries.items()}
-        for name, value in ours.items():
-            if name not in known or not attributes.same(value, known[name]):
-                verdict.add(Difference(None, None, f"{what} {name!a}", value, known.get(name)))
-
-
-def _compare_with_former(contents: Contents, former: Contents, verdict: FileVerdict) -> None:
-    """What a file has lost that stood under the same path when it was migrated. What it has gained shows in
-    the rows."""
-    if contents.num_games < former.num_games:
-        verdict.add(Difference(None, None, "num_games", contents.num_games, former.num_games))
-    for what, ours, theirs in (
-        ("top-level entry", contents.extra, former.extra),
-        ("attribute of the config", contents.config_extra, former.config_extra),
-    ):
-        for name in theirs.keys() - ours.keys():
-            verdict.add(Difference(None, None, f"{what} {name!a}", None, theirs[name]))
-    for index in former.games.minus(contents.games):
-        verdict.add(Difference(index, None, "row", None, "present"))
-    rows = dict(contents.results)
-    for key, known in former.results:
-        for index in known.minus(rows.get(key, IdRuns())):
-            verdict.add(Difference(index, key, "row", None, "present"))
