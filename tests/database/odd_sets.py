@@ -171,10 +171,9 @@ def _without(metadata: dict[str, Any] | None, name: str) -> dict[str, Any] | Non
 
 def exact(value: Any) -> str:
     """Text that tells apart what compares equal: 1, 1.0 and True, rows and lists, one order of bots and
-    another; not the order of keys in metadata, which jsonb has forgotten."""
+    another; not the order of keys in metadata, the bot's name among them, which jsonb has forgotten."""
     if isinstance(value, GameSnapshot | BotPerformance):
-        kept = json.dumps(value.metadata, sort_keys=True)
-        return f"{type(value).__name__}{tuple(value[:-1])!r} {kept}"
+        return f"{type(value).__name__} {json.dumps(value, sort_keys=True)}"
     if isinstance(value, BenchmarkData):
         return (
             f"{exact(value.games)} {exact(value.results)} {value.config} {value.num_games} {value.base_seed}"

@@ -87,9 +87,9 @@ def test_what_is_hidden_is_counted_and_said(engine: Engine) -> None:
 
 
 def test_the_cache_is_told_as_the_server_counts(engine: Engine) -> None:
-    """A ratio of what was counted; none where nothing was."""
+    """A ratio of what was counted; none where nothing was. Before 15 the server's counts come in later."""
+    until(lambda: look(engine).cache.hits > 0)
     found = look(engine).cache
-    assert found.hits + found.reads > 0
     assert found.hit_ratio == pytest.approx(found.hits / (found.hits + found.reads))
 
 
