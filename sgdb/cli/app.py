@@ -11,26 +11,7 @@ from typing import Annotated
 import typer
 
 import sgdb
-from sgdb.cli.commands.backup import backup
-from sgdb.cli.commands.benchmark import benchmark
-from sgdb.cli.commands.checkpoints import checkpoints
-from sgdb.cli.commands.demo import demo
-from sgdb.cli.commands.export import export
-from sgdb.cli.commands.history import history
-from sgdb.cli.commands.import_ import import_
-from sgdb.cli.commands.init import init
-from sgdb.cli.commands.learning_curve import learning_curve
-from sgdb.cli.commands.migrate_pickles import migrate_pickles
-from sgdb.cli.commands.query import query
-from sgdb.cli.commands.rollback import rollback
-from sgdb.cli.commands.server import server
-from sgdb.cli.commands.sessions import sessions
-from sgdb.cli.commands.sql import sql
-from sgdb.cli.commands.standings import compare, leaderboard
-from sgdb.cli.commands.stats import stats
-from sgdb.cli.commands.status import status
-from sgdb.cli.commands.sync import sync
-from sgdb.cli.commands.verify import verify
+from sgdb.cli.lazy import lazy_group
 from sgdb.cli.options import path_of, with_plot_values
 from sgdb.cli.output import Output
 from sgdb.cli.session import Session, session
@@ -39,8 +20,28 @@ from sgdb.errors import EnvironmentFaultError, SgdbError, UsageError
 INTERRUPTED = 130
 BUG = 70
 
+COMMANDS = {
+    "init": "init:init",
+    "status": "status:status",
+    "stats": "stats:stats",
+    "migrate-pickles": "migrate_pickles:migrate_pickles",
+    "verify": "verify:verify",
+    "rollback": "rollback:rollback",
+    "export": "export:export",
+    "import": "import_:import_",
+    "sync": "sync:sync",
+    "demo": "demo:demo",
+    "query": "query:query",
+    "backup": "backup:backup",
+    "benchmark": "benchmark:benchmark",
+    "sessions": "sessions:sessions",
+    "checkpoints": "checkpoints:checkpoints",
+    "server": "server:server",
+}
+
 app = typer.Typer(
     name="sgdb",
+    cls=lazy_group(COMMANDS),
     help="Moves SameGame benchmark data out of pickle files into PostgreSQL without losing a value.",
     epilog="First steps: sgdb init, then sgdb migrate-pickles FOLDER. No server has to be installed.",
     no_args_is_help=True,
@@ -48,27 +49,6 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain help: shown at once, and brackets are brackets
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(init)
-app.command()(status)
-app.command()(stats)
-app.command("migrate-pickles")(migrate_pickles)
-app.command()(verify)
-app.command()(rollback)
-query.command()(compare)
-query.command()(leaderboard)
-query.command()(history)
-query.command()(learning_curve)
-query.command()(sql)
-app.add_typer(query, name="query")
-app.command()(export)
-app.command("import")(import_)
-app.command()(sync)
-app.add_typer(backup, name="backup")
-app.add_typer(benchmark, name="benchmark")
-app.add_typer(sessions, name="sessions")
-app.add_typer(checkpoints, name="checkpoints")
-app.add_typer(server, name="server")
-app.command()(demo)
 
 
 def _version(wanted: bool) -> None:

@@ -8,10 +8,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import sgdb
+from sgdb.cli.app import app
 from tests.cli.conftest import Process, clean_environment
 
 # The real command line, with a command that waits.
@@ -47,9 +50,25 @@ def test_every_command_has_help(sgdb_process: Process) -> None:
         assert "Usage: sgdb" in done.stdout
 
 
+def test_every_command_is_where_its_group_says() -> None:
+    """None is loaded before it is named, so nobody else would notice."""
+
+    def walk(command: Any, path: str) -> list[str]:
+        assert command.help, path
+        children = getattr(command, "commands", {})
+        below = [each for name, child in children.items() for each in walk(child, f"{path} {name}")]
+        assert all(child.name == name for name, child in children.items())
+        return [path, *below]
+
+    found = walk(get_command(app), "sgdb")
+    assert len(found) == len(set(found)) > 35
+    assert {"sgdb migrate-pickles", "sgdb query sql", "sgdb checkpoints prune"} <= set(found)
+
+
 # What commands that do little must not wait for: each of these takes a noticeable part of their time.
 _DATABASE = {"alembic", "psycopg2", "sqlalchemy"}
 _MODELS = {"sgdb.database.models", "sqlalchemy.orm"}
+_COMMANDS = {"sgdb.cli.commands.backup", "sgdb.cli.commands.standings", "sgdb.cli.commands.stats"}
 _SELDOM = {"alembic", "filelock", "numpy", "scipy", "sgdb.pickles.parser", "sgdb.storage.base", "tqdm"}
 
 
@@ -59,7 +78,7 @@ _SELDOM = {"alembic", "filelock", "numpy", "scipy", "sgdb.pickles.parser", "sgdb
         (["--version"], {"typer", "sgdb.cli.app"}),
         (["--help"], _DATABASE | _SELDOM | {"pydantic_settings", "rich.table", "sgdb.settings"}),
         (["query", "--help"], _DATABASE | _SELDOM | {"pydantic_settings", "rich.table", "sgdb.settings"}),
-        (["query", "bot-performance"], _SELDOM | _MODELS),
+        (["query", "bot-performance"], _SELDOM | _MODELS | _COMMANDS),
         (["query", "bot-performance", "--format", "json"], _SELDOM | _MODELS | {"rich.table"}),
         (["query", "sets"], _SELDOM),
     ],

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from sgdb.cli.lazy import lazy_group
 from sgdb.cli.options import (
     TERMINAL,
     FormatOption,
@@ -23,14 +24,30 @@ from sgdb.cli.performance import MEANS, PERFORMANCE_COLUMNS, in_short, performan
 from sgdb.cli.session import session
 
 query = typer.Typer(
-    help="Look at what the database holds, in parts.", no_args_is_help=True, rich_markup_mode=None
+    cls=lazy_group(
+        {
+            "bot-performance": "query:bot_performance",
+            "sets": "query:sets",
+            "runs": "query:runs",
+            "games": "query:games",
+            "results": "query:results",
+            "mismatches": "query:mismatches",
+            "compare": "standings:compare",
+            "leaderboard": "standings:leaderboard",
+            "history": "history:history",
+            "learning-curve": "learning_curve:learning_curve",
+            "sql": "sql:sql",
+        }
+    ),
+    help="Look at what the database holds, in parts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 
 _SHOWN = 100  # rows of a table, unless asked for more: a table has to be complete before it can be drawn
 _FIELD_OF_COLUMN = MEANS | {"set": "benchmark_set_id", "seed": "base_seed"}
 
 
-@query.command("bot-performance")
 def bot_performance(
     context: typer.Context,
     bot: Annotated[str | None, typer.Option(help="Only this bot.", metavar="NAME")] = None,
@@ -108,7 +125,6 @@ def _draw_performance(rows: list[dict[str, Any]], sort: str | None, target: str,
     show(charts, target, output)
 
 
-@query.command("sets")
 def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
     """The benchmark sets: num_games is the declared size, games the number of stored boards."""
     from sgdb.operations import query as operations
@@ -124,7 +140,6 @@ def sets(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
         current.output.message("no benchmark sets yet: sgdb migrate-pickles FOLDER")
 
 
-@query.command("runs")
 def runs(
     context: typer.Context,
     run: Annotated[
@@ -196,7 +211,6 @@ def _file_in_short(file: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@query.command("games")
 def games(
     context: typer.Context,
     set_id: SetOption,
@@ -223,7 +237,6 @@ def games(
         current.output.rich(board_text(row["board"]))
 
 
-@query.command("results")
 def results(
     context: typer.Context,
     set_id: SetOption,
@@ -245,7 +258,6 @@ def results(
         current.output.stream(format, operations.RESULT_FIELDS, rows)
 
 
-@query.command("mismatches")
 def mismatches(context: typer.Context, format: FormatOption = Format.TABLE) -> None:
     """Values that a pickle and the database have otherwise, as dual storages found them.
 
