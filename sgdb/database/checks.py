@@ -185,14 +185,18 @@ def _checkpoint_checks(connection: Connection) -> list[Check]:
     )
     stored = {(row[0], row[1]): row[2] for row in connection.execute(query)}
     named = {(experiment_uid(file.experiment), file.epoch): file for file in files}
-    wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key not in stored]
+    pruned = {(experiment_uid(file.experiment), file.epoch) for file in files if file.was_pruned}
+    pruned -= stored.keys()
+    lacking = named.keys() - stored.keys() - pruned
+    wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key in lacking]
     wrong += [f"epoch {epoch} of session {uid} comes from no file" for uid, epoch in stored.keys() - named]
     without = sum(sha256 is None for sha256 in stored.values())
+    gone = f"; {len(pruned)} were pruned" if pruned else ""
     return [
         _check(
             "checkpoints as their files name them",
             iter(wrong),
-            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights",
+            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights{gone}",
         )
     ]
 

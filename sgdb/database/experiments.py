@@ -7,6 +7,7 @@ epoch of the experiment finds it. Works inside the caller's transaction, behind 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -19,6 +20,7 @@ from sqlalchemy import (
     and_,
     cast,
     delete,
+    func,
     insert,
     literal,
     or_,
@@ -36,6 +38,7 @@ from sgdb.records import GameConfig
 DOCUMENT = "checkpoint"  # in a checkpoint's metadata
 LOSSES = "loss_history"
 _WEIGHTS_ADDED = "weights_added"  # in a source's counts: the checkpoint that was there without its weights
+_PRUNED = "pruned_at"  # in a source's contents
 _BOT_TYPE = "dqn"
 _NAMES = UUID("6f1c9c1e-5b0b-4c83-9d5c-0d0f4f3c7a51")  # any fixed one; it must never change
 _METADATA = {"origin": "checkpoint files", "times": "those of the files, which name no zone, read as UTC"}
@@ -44,7 +47,8 @@ _STATUS = "completed"
 
 
 class EpochFile(NamedTuple):
-    """A pickle that has a checkpoint, as recorded. `brought`: it is what brought it, or its weights."""
+    """A pickle that has a checkpoint, as recorded. `brought`: it is what brought it, or its weights;
+    `was_pruned`: somebody has removed the checkpoint since, on purpose."""
 
     id: int
     run_id: int
@@ -54,6 +58,7 @@ class EpochFile(NamedTuple):
     epoch: int
     archive_id: int | None
     brought: bool
+    was_pruned: bool
 
 
 class WeightsFile(NamedTuple):
@@ -278,6 +283,7 @@ def epoch_files(connection: Connection, *, sha256: str | None = None) -> list[Ep
                 SourceFile.counts["checkpoints"]["inserted"].astext == "1",
                 SourceFile.counts.has_key(_WEIGHTS_ADDED),
             ),
+            SourceFile.contents.has_key(_PRUNED),
         )
         .where(SourceFile.status.in_(TAKEN), is_kind(CHECKPOINT))
         .order_by(SourceFile.id)
@@ -306,6 +312,32 @@ def is_kind(kind: str) -> ColumnElement[bool]:
     """Whether a source is of this kind."""
     found: ColumnElement[bool] = SourceFile.contents["kind"].astext == kind
     return found
+
+
+def note_pruned(connection: Connection, checkpoint_ids: Collection[int]) -> None:
+    """Writes down with the pickles of these checkpoints that they go on purpose: they are not to be missed.
+    A pickle that brings one back later has a row of its own, without that note."""
+    query = (
+        select(TrainingSession.uid, TrainingSession.name, ModelCheckpoint.epoch)
+        .join(TrainingSession, TrainingSession.id == ModelCheckpoint.training_session_id)
+        .where(ModelCheckpoint.id.in_(checkpoint_ids), ModelCheckpoint.source_file_id.is_not(None))
+    )
+    epochs: dict[str, list[str]] = {}
+    for uid, name, epoch in connection.execute(query):
+        if name is not None and uid == experiment_uid(name):
+            epochs.setdefault(name, []).append(str(epoch))
+    note = SourceFile.contents.op("||")(func.jsonb_build_object(_PRUNED, func.now()))
+    for name, numbers in epochs.items():
+        connection.execute(
+            update(SourceFile)
+            .where(
+                SourceFile.status.in_(TAKEN),
+                is_kind(CHECKPOINT),
+                SourceFile.contents["experiment_name"].astext == name,
+                SourceFile.contents["epoch"].astext.in_(numbers),
+            )
+            .values(contents=note)
+        )
 
 
 # -- taking back ----------------------------------------------------------------------------------------

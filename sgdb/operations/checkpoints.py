@@ -25,6 +25,7 @@ from sgdb.database.checkpoints import (
     remove_checkpoints,
 )
 from sgdb.database.engine import transaction, undo
+from sgdb.database.experiments import note_pruned
 from sgdb.database.locks import lock_checkpoints
 from sgdb.database.retry import retried
 from sgdb.database.sessions import StoredSession, find_sessions, get_session
@@ -268,7 +269,9 @@ def _remove_rows(connection: Connection, options: PruneOptions, retention: Reten
     candidates = [Candidate(each.epoch, each.metrics, bool(each.bots)) for each in checkpoints]
     kept = retention.keep(candidates)
     pruned = [each for each in checkpoints if each.epoch not in kept]
-    remove_checkpoints(connection, [each.id for each in pruned])
+    ids = [each.id for each in pruned]
+    note_pruned(connection, ids)
+    remove_checkpoints(connection, ids)
     freed = {blob.sha256: blob.size_bytes for blob in remove_unused(connection)}
     return PruneResult(session, options.dry_run, kept, pruned, freed)
 

@@ -264,9 +264,12 @@ class _Trainings:
         brought = {
             (epoch.experiment, epoch.epoch): epoch for epoch in reversed(self._epochs) if epoch.brought
         }
+        pruned = {(epoch.experiment, epoch.epoch) for epoch in self._epochs if epoch.was_pruned}
         for epoch in sorted(brought.values()):
             session_id = self._sessions[epoch.experiment]
             checkpoint_id = find_epoch(self._connection, session_id, epoch.epoch)
+            if checkpoint_id is None and (epoch.experiment, epoch.epoch) in pruned:
+                continue
             if checkpoint_id is None:
                 raise IncompleteSetError(
                     f"the checkpoint of {epoch.experiment!a} after epoch {epoch.epoch} is not there, which "
@@ -294,7 +297,7 @@ class _Trainings:
         yield from self._weights()
 
     def _weights(self) -> Iterator[_Plan]:
-        own = {epoch.id: epoch for epoch in self._epochs}
+        own = {epoch.id: epoch for epoch in self._epochs if not epoch.was_pruned}
         for weights in weights_files(self._connection):
             if weights.of in own:
                 session_id = self._sessions[own[weights.of].experiment]

@@ -77,8 +77,9 @@ class VerifyOptions:
 
 @dataclass(slots=True)
 class FileVerdict:
-    """What was found about one file: "equal", "different", "missing" or "unreadable". `notes` say what does
-    not make it unequal, such as other bytes for the same values."""
+    """What was found about one file: "equal", "different", "missing", "unreadable", or, of a checkpoint that
+    was in the database and has been removed on purpose, "pruned". `notes` say what does not make it unequal,
+    such as other bytes for the same values."""
 
     path: str
     kind: str = "benchmark"
@@ -125,9 +126,10 @@ class VerifyResult:
 
     @property
     def equal(self) -> bool:
-        """Whether everything that was looked at is right. What nobody can play again is not wrong."""
+        """Whether everything that was looked at is right. What nobody can play again is not wrong, nor what
+        was pruned."""
         return (
-            all(verdict.status == "equal" for verdict in self.files)
+            all(verdict.status in ("equal", "pruned") for verdict in self.files)
             and all(check.ok for check in self.checks)
             and (self.replay is None or not self.replay.different)
         )
@@ -351,7 +353,8 @@ class _Verifier:
         files = None if path is None else self._checkpoint_files
         compared = compare_file(self._connection, file, weights, files)
         if compared is None:
-            verdict.status = "missing"
+            known = epoch_files(self._connection, sha256=file.sha256)
+            verdict.status = "pruned" if any(each.was_pruned for each in known) else "missing"
             return file.sha256
         differences, notes = compared
         verdict.notes += notes

@@ -20,6 +20,7 @@ from sgdb.errors import (
     LastCopyError,
     NotFoundError,
 )
+from sgdb.operations.checkpoints import PruneOptions, prune
 from sgdb.operations.export import ExportOptions, export
 from sgdb.operations.rollback import RollbackOptions, RollbackResult, rollback
 from sgdb.operations.status import status
@@ -632,6 +633,38 @@ def test_who_builds_on_it_keeps_it(
     with pytest.raises(DependentRowsError, match=said):
         _rollback(settings)
     assert database_state(engine) == state
+
+
+def test_what_was_pruned_is_not_missed(
+    settings: Settings, engine: Engine, folder: Path, tmp_path: Path
+) -> None:
+    """It is told from what got lost, nothing else fails for it, and migrating it again brings it back."""
+    for epoch in range(3):
+        write_checkpoint(folder, epoch=epoch)
+    migrate(settings, folder)
+    prune(PruneOptions("dqn_small", last=1), settings)
+    for found in (_verify(settings, folder), _verify(settings)):
+        assert [verdict.status for verdict in found.files] == ["pruned", "pruned", "equal"]
+        assert found.equal
+    (check,) = [each for each in found.checks if each.name == "checkpoints as their files name them"]
+    assert check.detail == "1 checkpoints of files, 0 of them without weights; 2 were pruned"
+    for format, names in (
+        (ExportFormat.PICKLE, ["dqn_small_epoch_2.pkl", "dqn_small_epoch_2_model.pth"]),
+        (
+            ExportFormat.ORIGINAL,
+            [*(f"dqn_small_epoch_{n}.pkl" for n in range(3)), "dqn_small_epoch_2_model.pth"],
+        ),
+    ):
+        export(_all(tmp_path / format.value, format), settings)
+        assert sorted(_bytes(tmp_path / format.value)) == names
+
+    tamper(engine, "DELETE FROM model_checkpoints")
+    assert [verdict.status for verdict in _verify(settings).files] == ["pruned", "pruned", "missing"]
+    migrate(settings, folder)
+    found = _verify(settings, folder)
+    assert ([verdict.status for verdict in found.files], found.equal) == (["equal"] * 3, True)
+    _rollback(settings)
+    assert [verdict.status for verdict in _verify(settings, folder).files] == ["pruned", "pruned", "missing"]
 
 
 def test_a_pruned_checkpoint_keeps_nothing_back(settings: Settings, engine: Engine, folder: Path) -> None:

@@ -230,6 +230,9 @@ def _explain(result: VerifyResult, output: Output) -> None:
     if not result.equal:
         output.message("NOT equal")
     elif result.files:
-        output.message(f"equal: {len(result.files)} files, every value is in the database")
+        pruned = sum(verdict.status == "pruned" for verdict in result.files)
+        removed = f"; {pruned} more were pruned: their checkpoints were removed on purpose" if pruned else ""
+        equal = len(result.files) - pruned
+        output.message(f"equal: {equal} files, every value is in the database{removed}")
     else:
         output.message("no file was compared: none has been migrated yet, or none with its original kept")
