@@ -27,6 +27,7 @@ from sgdb.database.models import (
 from sgdb.database.provenance import SAVED, find_saved_source, set_ids, sources
 from sgdb.database.totals import wrong_totals
 from sgdb.records import IdRuns
+from sgdb.wording import counted
 
 _SHOWN = 5
 
@@ -50,16 +51,16 @@ class Further(NamedTuple):
 def run_checks(connection: Connection, *further: Further) -> list[Check]:
     """All of them, in a fixed order."""
     return [
-        _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "games")),
+        _check("contiguous game_index", _gaps(connection), lambda: _sum(connection, Game.id, "game")),
         _check(
             "results as their files list them",
             _unlike_files(connection),
-            lambda: _sum(connection, GameResult.id, "results"),
+            lambda: _sum(connection, GameResult.id, "result"),
         ),
         _check(
             "board shapes and colours",
             _unsound_boards(connection),
-            lambda: _sum(connection, Game.id, "boards"),
+            lambda: _sum(connection, Game.id, "board"),
         ),
         *_checkpoint_checks(connection),
         _check("orphans", _orphans(connection), lambda: "none"),
@@ -92,7 +93,7 @@ def _check(name: str, wrong: Iterator[str], right: Callable[[], str], remedy: st
 def _sum(connection: Connection, column: Any, what: str) -> str:
     rows = connection.execute(select(func.count(column))).scalar_one()
     found = connection.execute(select(func.count(BenchmarkSet.id))).scalar_one()
-    return f"{rows} {what} in {found} sets"
+    return f"{counted(rows, what)} in {counted(found, 'set')}"
 
 
 def _lines(connection: Connection) -> str:
@@ -191,12 +192,12 @@ def _checkpoint_checks(connection: Connection) -> list[Check]:
     wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key in lacking]
     wrong += [f"epoch {epoch} of session {uid} comes from no file" for uid, epoch in stored.keys() - named]
     without = sum(sha256 is None for sha256 in stored.values())
-    gone = f"; {len(pruned)} were pruned" if pruned else ""
+    gone = f"; pruned: {len(pruned)}" if pruned else ""
     return [
         _check(
             "checkpoints as their files name them",
             iter(wrong),
-            lambda: f"{len(stored)} checkpoints of files, {without} of them without weights{gone}",
+            lambda: f"{counted(len(stored), 'checkpoint')} of files, {without} of them without weights{gone}",
         )
     ]
 

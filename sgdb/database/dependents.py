@@ -30,6 +30,7 @@ from sgdb.database.models import (
 )
 from sgdb.database.provenance import SAVED, TAKEN, SourceRow, has_saved_since, sources
 from sgdb.records import IdRuns
+from sgdb.wording import counted
 
 
 class Dependent(NamedTuple):
@@ -153,17 +154,23 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
     )
     trainings = select(TrainingSession.id).where(TrainingSession.source_file_id.in_(own))
     checkpoints = select(ModelCheckpoint.id).where(ModelCheckpoint.source_file_id.in_(own))
-    for what, table, where in (
-        ("games in its sets", Game, Game.benchmark_set_id.in_(sets)),
-        ("results on its games", GameResult, GameResult.game_id.in_(games)),
+    for what, whose, table, where in (
+        ("game", "in its sets", Game, Game.benchmark_set_id.in_(sets)),
+        ("result", "on its games", GameResult, GameResult.game_id.in_(games)),
         (
-            "results of its bots on other games",
+            "result",
+            "of its bots on other games",
             GameResult,
             GameResult.bot_id.in_(bots) & GameResult.game_id.not_in(games),
         ),
-        ("sets with its board configs", BenchmarkSet, BenchmarkSet.config_id.in_(configs)),
-        ("checkpoints of its trainings", ModelCheckpoint, ModelCheckpoint.training_session_id.in_(trainings)),
-        ("bots that are its checkpoints", Bot, Bot.checkpoint_id.in_(checkpoints)),
+        ("set", "with its board configs", BenchmarkSet, BenchmarkSet.config_id.in_(configs)),
+        (
+            "checkpoint",
+            "of its trainings",
+            ModelCheckpoint,
+            ModelCheckpoint.training_session_id.in_(trainings),
+        ),
+        ("bot", "of its checkpoints", Bot, Bot.checkpoint_id.in_(checkpoints)),
     ):
         others = _is_others(table.source_file_id, run_id)
         query = (
@@ -175,18 +182,19 @@ def _of_rows(connection: Connection, run_id: int, heirs: Heirs) -> Iterator[Depe
             .order_by(SourceFile.id)
         )
         for count, run, path, status in connection.execute(query):
-            yield Dependent(*_origin(run, path, status), f"{count:,} {what}")
+            yield Dependent(*_origin(run, path, status), f"{counted(count, what)} {whose}")
     by_programs = TrainingSession.source_file_id.is_(None)
     added = ~is_brought_history(run_id)
     of_others = GameHistory.bot_id.in_(bots) & GameHistory.game_id.not_in(games)
-    for what, found in (
-        ("histories on its games", GameHistory.game_id.in_(games) & added),
-        ("histories of its bots on other games", of_others & added),
-        ("training sessions of its bots", TrainingSession.bot_id.in_(bots) & by_programs),
-        ("training sessions with its board configs", TrainingSession.config_id.in_(configs) & by_programs),
+    history, training = ("history", "histories"), ("training session",)
+    for noun, whose, found in (
+        (history, "on its games", GameHistory.game_id.in_(games) & added),
+        (history, "of its bots on other games", of_others & added),
+        (training, "of its bots", TrainingSession.bot_id.in_(bots) & by_programs),
+        (training, "with its board configs", TrainingSession.config_id.in_(configs) & by_programs),
     ):
         if count := connection.execute(select(func.count()).where(found)).scalar_one():
-            yield Dependent(None, "from no file", f"{count:,} {what}")
+            yield Dependent(None, "from no file", f"{counted(count, *noun)} {whose}")
 
 
 def _origin(run_id: int | None, path: str | None, status: str | None) -> tuple[int | None, str]:

@@ -49,6 +49,7 @@ from sgdb.storage.checkpoint_compare import compare_file
 from sgdb.storage.checkpoint_files import CheckpointFiles, checkpoint_files
 from sgdb.storage.checkpoint_reading import describe_bytes, wrong_bytes
 from sgdb.storage.contents import Contents as Bytes
+from sgdb.wording import counted
 
 __all__ = ["BotReplay", "FileVerdict", "Replay", "VerifyOptions", "VerifyResult", "verify"]
 
@@ -278,11 +279,11 @@ class _Verifier:
                     damaged.append(path)
                 else:
                     self._file(_ArchiveSource(self._connection, archive_id, path), verdict, recorded)
-        detail = f"{len(kept) - len(damaged)} originals match their SHA-256"
+        detail = f"{counted(len(kept) - len(damaged), 'original')} with matching SHA-256"
         if damaged:
             detail += f"; damaged: {', '.join(damaged)}"
         if without := len(taken) + len(of_checkpoints) - len(kept):
-            detail += f"; {without} files were migrated without keeping the original"
+            detail += f"; {counted(without, 'file')} migrated without keeping the original"
         self.checks = [
             *run_checks(self._connection, self._of_checkpoints()),
             Check("archive hashes", not damaged, detail),

@@ -69,7 +69,7 @@ def test_a_table_for_people_and_what_comes_next_on_stderr(sgdb_process: Process,
     assert done.returncode == 0
     assert done.stdout.splitlines()[3].split() == ["pickles/2.pkl", "2", "30", "60", "on", "disk"]
     assert done.stderr == (
-        "run 1 taken back: 40 games, 70 results, 2 benchmark sets, 3 bots, 1 board configs, "
+        "run 1 taken back: 40 games, 70 results, 2 benchmark sets, 3 bots, 1 board config, "
         "2 stored originals\n"
         "next: sgdb verify; migrating the files again brings everything back\n"
     )
@@ -88,7 +88,7 @@ def test_what_stays_and_what_there_is_nothing_of_is_said(sgdb_process: Process, 
     assert done.stderr == "nothing to take back: run 2 brought nothing\n"
     done = sgdb_process("rollback", "1", "--yes")
     assert done.returncode == 0
-    assert "kept, because others use them: 1 bots, 1 board configs" in done.stderr
+    assert "kept, because others use them: 1 bot, 1 board config" in done.stderr
     assert sgdb_process("verify").returncode == 0
 
 

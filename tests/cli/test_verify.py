@@ -35,8 +35,8 @@ def test_equal_is_0_and_nothing_is_written(sgdb_process: Process, engine: Engine
     by_file = sgdb_process("verify", path)
     alone = sgdb_process("verify")
     assert (by_file.returncode, alone.returncode) == (0, 0)
-    assert "equal: 1 files" in by_file.stderr
-    assert "originals match" in alone.stdout
+    assert "equal: 1 file" in by_file.stderr
+    assert "1 original with matching SHA-256" in alone.stdout
     assert database_state(engine) == state
 
 
@@ -108,7 +108,7 @@ def test_without_originals_it_does_not_claim_to_have_compared(
     done = sgdb_process("verify")
     assert done.returncode == 0
     assert "no file was compared" in done.stderr
-    assert "1 files were migrated without keeping the original" in done.stdout
+    assert "1 file migrated without keeping the original" in done.stdout
 
 
 def test_other_bytes_with_the_same_values_are_said(sgdb_process: Process, path: Path) -> None:

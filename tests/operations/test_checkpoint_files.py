@@ -585,7 +585,7 @@ def test_what_others_need_stays(settings: Settings, engine: Engine, folder: Path
     span = ask(engine, "SELECT start_time, end_time FROM training_sessions")
     write_checkpoint(folder, epoch=2, weights=torch_zip("same", 2 * LIMIT))
     migrate(settings, folder)
-    with pytest.raises(DependentRowsError, match="1 checkpoints of its trainings"):
+    with pytest.raises(DependentRowsError, match="1 checkpoint of its trainings"):
         _rollback(settings, first.run_id)
     taken = _rollback(settings)
     assert (taken.removed["checkpoints"], taken.removed["weights"], taken.removed["sessions"]) == (1, 0, 0)
@@ -616,10 +616,10 @@ def test_a_bot_and_a_config_go_to_who_uses_them_next(
 @pytest.mark.parametrize(
     ("statement", "said"),
     [
-        ("INSERT INTO bots (name, checkpoint_id) VALUES ('player', 1)", "1 bots that are its checkpoints"),
+        ("INSERT INTO bots (name, checkpoint_id) VALUES ('player', 1)", "1 bot of its checkpoints"),
         ("INSERT INTO model_checkpoints (training_session_id, epoch) VALUES (1, 9)", "of its trainings"),
         ("INSERT INTO training_sessions (bot_id, hyperparameters, start_time) VALUES (1, '{}', now())",
-         "1 training sessions of its bots"),
+         "1 training session of its bots"),
     ],
 )  # fmt: skip
 def test_who_builds_on_it_keeps_it(
@@ -647,7 +647,7 @@ def test_what_was_pruned_is_not_missed(
         assert [verdict.status for verdict in found.files] == ["pruned", "pruned", "equal"]
         assert found.equal
     (check,) = [each for each in found.checks if each.name == "checkpoints as their files name them"]
-    assert check.detail == "1 checkpoints of files, 0 of them without weights; 2 were pruned"
+    assert check.detail == "1 checkpoint of files, 0 of them without weights; pruned: 2"
     for format, names in (
         (ExportFormat.PICKLE, ["dqn_small_epoch_2.pkl", "dqn_small_epoch_2_model.pth"]),
         (

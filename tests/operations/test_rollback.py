@@ -337,32 +337,32 @@ _SESSION = "INSERT INTO training_sessions (bot_id, config_id, hyperparameters, s
     [
         (
             f"{_RESULT}) VALUES ({_OWN}, {_OLD_BOT}, 0, 0, 0, true)",
-            "1 results on its games (written by hand)",
+            "1 result on its games (written by hand)",
         ),
         (
             f"{_RESULT}) VALUES ({_FOREIGN}, {_OWN_BOT}, 0, 0, 0, true)",
-            "1 results of its bots on other games (written by hand)",
+            "1 result of its bots on other games (written by hand)",
         ),
         (
             f"{_HISTORY} VALUES ({_OWN}, {_OLD_BOT}, '[]')",
-            "1 histories on its games (from no file)",
+            "1 history on its games (from no file)",
         ),
         (
             f"{_HISTORY} VALUES ({_FOREIGN}, {_OWN_BOT}, '[]')",
-            "1 histories of its bots on other games (from no file)",
+            "1 history of its bots on other games (from no file)",
         ),
         (
             "INSERT INTO games (benchmark_set_id, game_index, board_state) VALUES (2, 99, '[[1]]')",
-            "1 games in its sets (written by hand)",
+            "1 game in its sets (written by hand)",
         ),
         (
             "INSERT INTO benchmark_sets (name, config_id, num_games, base_seed) VALUES ('x', 2, 1, 1)",
-            "1 sets with its board configs (written by hand)",
+            "1 set with its board configs (written by hand)",
         ),
-        (f"{_SESSION} ({_OWN_BOT}, NULL, '{{}}', now())", "1 training sessions of its bots (from no file)"),
+        (f"{_SESSION} ({_OWN_BOT}, NULL, '{{}}', now())", "1 training session of its bots (from no file)"),
         (
             f"{_SESSION} ({_OLD_BOT}, 2, '{{}}', now())",
-            "1 training sessions with its board configs (from no file)",
+            "1 training session with its board configs (from no file)",
         ),
     ],
 )
@@ -487,7 +487,7 @@ def test_a_programs_results_inherit_the_bot(settings: Settings, engine: Engine, 
     insert = f"{_RESULT}, source_file_id) VALUES ({game}, {{}}, 0, 0, 0, true, {source_id})"
     tamper(engine, insert.format(1, 2))
     tamper(engine, insert.format(2, 1))
-    with pytest.raises(DependentRowsError, match=r"1 results on its games \(saved by a program\)"):
+    with pytest.raises(DependentRowsError, match=r"1 result on its games \(saved by a program\)"):
         _rollback(settings, run.run_id)
     tamper(
         engine, f"DELETE FROM game_results WHERE game_id = {game.format(2)} AND source_file_id = {source_id}"
@@ -642,7 +642,7 @@ def test_it_waits_for_a_writer_that_knows_no_locks(
             end = other.commit if commits else other.rollback
             listener.notice = lambda _, end=end: end()  # type: ignore[method-assign, misc]
             if commits:
-                with pytest.raises(DependentRowsError, match=r"1 results on its games \(written by hand\)"):
+                with pytest.raises(DependentRowsError, match=r"1 result on its games \(written by hand\)"):
                     _rollback(settings, progress=listener)
                 tamper(engine, "DELETE FROM game_results WHERE bot_id = 3")
             else:

@@ -12,6 +12,7 @@ from sgdb.cli.checkpoint_rows import COLUMNS, checkpoint_rows
 from sgdb.cli.options import FormatOption, path_of
 from sgdb.cli.output import Format, Output, cell, near, size
 from sgdb.cli.session import session
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.checkpoints import CheckpointResult, PruneResult
@@ -206,8 +207,7 @@ def _said(result: PruneResult) -> str:
     if result.is_empty:
         return f"nothing to remove; kept: {len(result.kept)}"
     goes = "would go" if result.dry_run else "gone"
-    many = "1 checkpoint" if len(result.pruned) == 1 else f"{len(result.pruned):,} checkpoints"
-    said = f"{many} {goes}, {size(sum(result.freed.values()))}"
+    said = f"{counted(len(result.pruned), 'checkpoint')} {goes}, {size(sum(result.freed.values()))}"
     said += f"; kept: {len(result.kept)}"
     bots = [epoch for epoch, reasons in result.kept.items() if reasons == ["bot"]]
     if bots:

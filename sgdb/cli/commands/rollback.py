@@ -11,22 +11,23 @@ import typer
 from sgdb.cli.options import FormatOption, path_of
 from sgdb.cli.output import Format, Output, near
 from sgdb.cli.session import Session, session
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.rollback import RollbackResult
 
 _COLUMNS = ("file", "set", "games", "results", "original")
 _KINDS = {
-    "games": "games",
-    "results": "results",
-    "histories": "histories",
-    "sets": "benchmark sets",
-    "bots": "bots",
-    "configs": "board configs",
-    "sessions": "trainings",
-    "checkpoints": "checkpoints",
-    "weights": "files of weights",
-    "originals": "stored originals",
+    "games": ("game",),
+    "results": ("result",),
+    "histories": ("history", "histories"),
+    "sets": ("benchmark set",),
+    "bots": ("bot",),
+    "configs": ("board config",),
+    "sessions": ("training",),
+    "checkpoints": ("checkpoint",),
+    "weights": ("file of weights", "files of weights"),
+    "originals": ("stored original",),
 }
 
 
@@ -144,7 +145,7 @@ def _backup_summary(document: dict[str, Any], output: Output) -> None:
 
 
 def _is_wanted(looked: RollbackResult, output: Output) -> bool:
-    files = "1 file" if len(looked.files) == 1 else f"{len(looked.files)} files"
+    files = counted(len(looked.files), "file")
     question = f"Take run {looked.run_id} back ({files}: {_counts(looked.removed)})?"
     wanted = output.confirm(question)
     if not wanted:
@@ -183,4 +184,4 @@ def _summary(result: RollbackResult, output: Output) -> None:
 
 
 def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count:,} {_KINDS[kind]}" for kind, count in counts.items() if count)
+    return ", ".join(counted(count, *_KINDS[kind]) for kind, count in counts.items() if count)

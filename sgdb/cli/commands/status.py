@@ -9,6 +9,7 @@ import typer
 from sgdb.cli.options import FormatOption
 from sgdb.cli.output import Format, Output, harmless, near, size
 from sgdb.cli.session import session
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.status import FilesStatus, StatusResult
@@ -96,18 +97,14 @@ def _lines(result: StatusResult) -> list[tuple[str, str]]:
         told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
         lines.append(("files", f"{files.recorded:,} migrated" + (f": {told}" if told else "")))
     owed = {"save": result.debts, "training event": result.training_debts}
-    if told := ", ".join(_count(number, what) for what, number in owed.items() if number):
+    if told := ", ".join(counted(number, what) for what, number in owed.items() if number):
         lines.append(("owed", f"{told} since {result.owed_since}: sgdb sync"))
     if result.mismatches:
-        lines.append(("differ", f"{_count(result.mismatches, 'value')}: sgdb query mismatches"))
+        lines.append(("differ", f"{counted(result.mismatches, 'value')}: sgdb query mismatches"))
     if found := result.checkpoint_files:
-        count = _count(found.count, "file")
+        count = counted(found.count, "file")
         lines.append(
             ("outside", f"{count} of checkpoints, {size(found.bytes)}, in no backup: {found.folder}")
         )
     lines.append(("pickles", result.pickle_dir or "none configured (SGDB_PICKLE_DIR)"))
     return lines
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -12,6 +12,7 @@ from sgdb.cli.output import Format, Output, near
 from sgdb.cli.session import Session, as_paths, session
 from sgdb.cli.timings import explain_timings, flat_timings
 from sgdb.errors import UsageError
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.timings import TimingsResult
@@ -233,6 +234,6 @@ def _explain(result: VerifyResult, output: Output) -> None:
         pruned = sum(verdict.status == "pruned" for verdict in result.files)
         removed = f"; {pruned} more were pruned: their checkpoints were removed on purpose" if pruned else ""
         equal = len(result.files) - pruned
-        output.message(f"equal: {equal} files, every value is in the database{removed}")
+        output.message(f"equal: {counted(equal, 'file')}, every value is in the database{removed}")
     else:
         output.message("no file was compared: none has been migrated yet, or none with its original kept")
