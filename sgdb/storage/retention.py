@@ -89,6 +89,7 @@ class Retention:
 def number(metrics: dict[str, Any] | None, name: str) -> float | None:
     """The number that a metric is; None where it is absent, NaN, or none."""
     value = from_json((metrics or {}).get(name))
-    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return value
+    # isnan would make a float of an integer that may be beyond all of them.
+    return None if isinstance(value, float) and math.isnan(value) else value

@@ -15,6 +15,7 @@ _METRICS = st.none() | st.fixed_dictionaries(
     {},
     optional={
         "loss": st.integers(-5, 5)
+        | st.sampled_from([10**400, -(10**400)])
         | st.floats(-2, 2)
         | st.sampled_from([{"$float": "nan"}, {"$float": "inf"}, "high", True, None])
     },
