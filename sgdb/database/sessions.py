@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from sqlalchemy import Connection, Float, case, cast, func, literal_column, select, update
+from sqlalchemy import Connection, Numeric, case, cast, func, literal_column, select, update
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.dialects.postgresql import insert as upsert
 
@@ -161,7 +161,7 @@ def end_session(
     error: str | None,
 ) -> None:
     """The session has ended, with one of `ENDED`. Final metrics and an error of an earlier end stay where
-    there are no new ones."""
+    there are no new ones. An end before the one that is stored, told late, changes nothing."""
     values: dict[str, Any] = {"status": status, "end_time": ended_at}
     if final_metrics is not None:
         values["final_metrics"] = final_metrics
@@ -170,18 +170,24 @@ def end_session(
         values["metadata_"] = func.coalesce(TrainingSession.metadata_, empty).op("||")(
             cast({"error": error}, JSONB)
         )
-    connection.execute(update(TrainingSession).where(TrainingSession.id == session_id).values(values))
+    has_ended_since = TrainingSession.end_time > ended_at
+    connection.execute(
+        update(TrainingSession)
+        .where(TrainingSession.id == session_id, has_ended_since.is_not(True))
+        .values(values)
+    )
 
 
 # -- finding --------------------------------------------------------------------------------------------
 
-_SILENT = cast(func.extract("epoch", func.now() - TrainingSession.heartbeat_at), Float)
+# In numeric, as a number of JSON may be beyond every float.
+_SILENT = cast(func.extract("epoch", func.now() - TrainingSession.heartbeat_at), Numeric)
 _INTERVAL = case(
     (
         func.jsonb_typeof(TrainingSession.metadata_[INTERVAL]) == "number",
-        cast(TrainingSession.metadata_[INTERVAL], Float),
+        cast(TrainingSession.metadata_[INTERVAL], Numeric),
     ),
-    else_=0.0,
+    else_=0,
 )
 # NULL, hence not stale, where a program gives no signs of life at all.
 _STATUS = case(

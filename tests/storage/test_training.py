@@ -359,6 +359,8 @@ def test_a_session_without_signs_of_life_is_stale(trained: Settings, engine: Eng
         assert session_of(engine, run.uid).status == "running"
         tamper(engine, "UPDATE training_sessions SET metadata = '{\"heartbeat_seconds\": 30}'")
         assert session_of(engine, run.uid).status == "stale"
+        tamper(engine, "UPDATE training_sessions SET metadata = '{\"heartbeat_seconds\": 1e400}'")
+        assert session_of(engine, run.uid).status == "running"
         tamper(engine, 'UPDATE training_sessions SET metadata = \'{"heartbeat_seconds": "odd"}\'')
         assert session_of(engine, run.uid).status == "stale"
         assert ask(engine, "SELECT status FROM training_sessions") == [("running",)]
@@ -589,6 +591,25 @@ def test_the_end_comes_after_what_is_owed(
         assert notes(through_proxy) == ["begun", "ended"]
     assert sync(SyncOptions(), through_proxy).exit_code == 0
     assert session_of(engine, run.uid).status == "completed"
+
+
+def test_an_end_that_is_told_late_replaces_no_later_one(
+    through_proxy: Settings, trained: Settings, proxy: Proxy, engine: Engine, tmp_path: Path
+) -> None:
+    """A machine comes back with what it owes after another has gone on with its training and ended it."""
+    elsewhere = trained.model_copy(update={"home": tmp_path / "elsewhere"})
+    with pytest.raises(ValueError, match="broke"), new_run(through_proxy) as first:
+        first.log_checkpoint(0, b"0")
+        proxy.refuse()
+        raise ValueError("broke")
+    with new_run(elsewhere, uid=first.uid) as second:
+        second.finish({"score": 2})
+    stood = session_of(engine, first.uid)
+    proxy.thaw()
+    assert sync(SyncOptions(), through_proxy).exit_code == 0
+    assert notes(through_proxy) == []
+    assert session_of(engine, first.uid) == stood
+    assert (stood.status, stood.final_metrics) == ("completed", {"score": 2})
 
 
 def test_an_epoch_logged_twice_while_away(through_proxy: Settings, proxy: Proxy, engine: Engine) -> None:
