@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from sqlalchemy import Connection, Text, and_, cast, func, select
 
 from sgdb.database.coverage import listed, saved_games, saved_results, stored_games, stored_results
-from sgdb.database.experiments import epoch_files, experiment_uid
+from sgdb.database.experiments import epoch_files, experiment_uid, pruned_epochs
 from sgdb.database.kept_totals import REPAIR, absent_triggers
 from sgdb.database.models import (
     Archive,
@@ -186,7 +186,7 @@ def _checkpoint_checks(connection: Connection) -> list[Check]:
     )
     stored = {(row[0], row[1]): row[2] for row in connection.execute(query)}
     named = {(experiment_uid(file.experiment), file.epoch): file for file in files}
-    pruned = {(experiment_uid(file.experiment), file.epoch) for file in files if file.was_pruned}
+    pruned = {(experiment_uid(name), epoch) for name, epoch in pruned_epochs(files)}
     pruned -= stored.keys()
     lacking = named.keys() - stored.keys() - pruned
     wrong = [f"{file.path} has no checkpoint" for key, file in named.items() if key in lacking]

@@ -7,7 +7,7 @@ epoch of the experiment finds it. Works inside the caller's transaction, behind 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID, uuid5
@@ -291,6 +291,13 @@ def epoch_files(connection: Connection, *, sha256: str | None = None) -> list[Ep
     if sha256 is not None:
         query = query.where(SourceFile.sha256 == sha256)
     return [EpochFile._make(row) for row in connection.execute(query)]
+
+
+def pruned_epochs(files: Iterable[EpochFile]) -> set[tuple[str, int]]:
+    """Of these pickles, oldest first, the experiments and epochs whose checkpoint has been removed on purpose,
+    and not brought back since by a newer one."""
+    newest = {(file.experiment, file.epoch): file for file in files}
+    return {key for key, file in newest.items() if file.was_pruned}
 
 
 def weights_files(connection: Connection) -> list[WeightsFile]:

@@ -18,7 +18,13 @@ from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
 from sgdb.database.checkpoints import find_epoch
 from sgdb.database.engine import transaction
-from sgdb.database.experiments import all_experiments, epoch_files, stored_content, weights_files
+from sgdb.database.experiments import (
+    all_experiments,
+    epoch_files,
+    pruned_epochs,
+    stored_content,
+    weights_files,
+)
 from sgdb.database.merging import lacks, merged_contents
 from sgdb.database.provenance import set_ids, sources
 from sgdb.database.runs import IMPORT
@@ -258,17 +264,17 @@ class _Trainings:
                 )
         self._sessions = {each.name: each.id for each in found}
         self._epochs = [each for each in epoch_files(connection) if each.experiment in self._sessions]
+        self._pruned = pruned_epochs(self._epochs)
 
     def pickles(self) -> Iterator[_Plan]:
         """A pickle a checkpoint, under the old system's name."""
         brought = {
             (epoch.experiment, epoch.epoch): epoch for epoch in reversed(self._epochs) if epoch.brought
         }
-        pruned = {(epoch.experiment, epoch.epoch) for epoch in self._epochs if epoch.was_pruned}
         for epoch in sorted(brought.values()):
             session_id = self._sessions[epoch.experiment]
             checkpoint_id = find_epoch(self._connection, session_id, epoch.epoch)
-            if checkpoint_id is None and (epoch.experiment, epoch.epoch) in pruned:
+            if checkpoint_id is None and (epoch.experiment, epoch.epoch) in self._pruned:
                 continue
             if checkpoint_id is None:
                 raise IncompleteSetError(
@@ -297,7 +303,9 @@ class _Trainings:
         yield from self._weights()
 
     def _weights(self) -> Iterator[_Plan]:
-        own = {epoch.id: epoch for epoch in self._epochs if not epoch.was_pruned}
+        own = {
+            epoch.id: epoch for epoch in self._epochs if (epoch.experiment, epoch.epoch) not in self._pruned
+        }
         for weights in weights_files(self._connection):
             if weights.of in own:
                 session_id = self._sessions[own[weights.of].experiment]

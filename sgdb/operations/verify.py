@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sgdb.database.archives import ArchiveStream, check_archive
 from sgdb.database.checks import Check, Further, run_checks
 from sgdb.database.compare import Difference
 from sgdb.database.engine import transaction
-from sgdb.database.experiments import EpochFile, epoch_files, weights_files
+from sgdb.database.experiments import EpochFile, epoch_files, pruned_epochs, weights_files
 from sgdb.database.provenance import (
     SourceRow,
     path_text,
@@ -354,14 +355,19 @@ class _Verifier:
         files = None if path is None else self._checkpoint_files
         compared = compare_file(self._connection, file, weights, files)
         if compared is None:
-            known = epoch_files(self._connection, sha256=file.sha256)
-            verdict.status = "pruned" if any(each.was_pruned for each in known) else "missing"
+            was_taken = bool(epoch_files(self._connection, sha256=file.sha256))
+            key = (file.checkpoint.experiment, file.checkpoint.epoch)
+            verdict.status = "pruned" if was_taken and key in self._pruned else "missing"
             return file.sha256
         differences, notes = compared
         verdict.notes += notes
         for difference in differences:
             verdict.add(difference)
         return file.sha256
+
+    @cached_property
+    def _pruned(self) -> set[tuple[str, int]]:
+        return pruned_epochs(epoch_files(self._connection))
 
     def _find_weights(
         self, file: CheckpointFile, name: str, beside: Path, verdict: FileVerdict

@@ -17,6 +17,7 @@ from sgdb.errors import (
     CheckpointError,
     ConflictError,
     DependentRowsError,
+    IncompleteSetError,
     LastCopyError,
     NotFoundError,
 )
@@ -665,6 +666,24 @@ def test_what_was_pruned_is_not_missed(
     assert ([verdict.status for verdict in found.files], found.equal) == (["equal"] * 3, True)
     _rollback(settings)
     assert [verdict.status for verdict in _verify(settings, folder).files] == ["pruned", "pruned", "missing"]
+
+
+def test_what_came_back_after_a_pruning_is_missed_when_it_is_lost(
+    settings: Settings, engine: Engine, folder: Path, out: Path
+) -> None:
+    for epoch in range(2):
+        write_checkpoint(folder, epoch=epoch)
+    migrate(settings, folder)
+    prune(PruneOptions("dqn_small", last=1), settings)
+    migrate(settings, folder)
+    tamper(engine, "DELETE FROM model_checkpoints WHERE epoch = 0")
+    for found in (_verify(settings, folder), _verify(settings)):
+        assert sorted(verdict.status for verdict in found.files) == ["equal", "missing"]
+        assert not found.equal
+    (check,) = [each for each in found.checks if each.name == "checkpoints as their files name them"]
+    assert (check.ok, "has no checkpoint" in check.detail, "pruned" in check.detail) == (False, True, False)
+    with pytest.raises(IncompleteSetError, match="after epoch 0 is not there"):
+        export(_all(out, ExportFormat.PICKLE), settings)
 
 
 def test_a_pruned_checkpoint_keeps_nothing_back(settings: Settings, engine: Engine, folder: Path) -> None:
