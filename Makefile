@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 COUNT ?= 1000000
 
-.PHONY: help demo test slow survive fuzz bench bench-large lint format types contracts coverage docs docs-check clean
+.PHONY: help demo test slow torch survive fuzz bench bench-large lint format types contracts coverage docs docs-check clean
 
 help:            ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' $(MAKEFILE_LIST) | column -t -s:
@@ -29,6 +29,10 @@ test: $(VENV)/.developed     ## run the tests on the embedded PostgreSQL, or on 
 
 slow: $(VENV)/.developed     ## the wheel where no checkout is, and playing on a Ray cluster
 	$(BIN)/pytest -m slow $(ARGS)
+
+torch: $(VENV)/.developed    ## the documentation's example with PyTorch, which is installed for it (1 GB)
+	$(BIN)/python -m pip install --quiet torch numpy
+	$(BIN)/pytest tests/test_docs.py -k torch $(ARGS)
 
 survive: $(VENV)/.developed  ## kill commands and servers hundreds of times (SGDB_SURVIVAL_ROUNDS=... times each)
 	$(BIN)/pytest -m survival -n $(WORKERS) --dist worksteal $(ARGS)

@@ -294,8 +294,8 @@ def epoch_files(connection: Connection, *, sha256: str | None = None) -> list[Ep
 
 
 def pruned_epochs(files: Iterable[EpochFile]) -> set[tuple[str, int]]:
-    """Of these pickles, oldest first, the experiments and epochs whose checkpoint has been removed on purpose,
-    and not brought back since by a newer one."""
+    """Of these pickles, oldest first, the experiments and epochs whose checkpoint has been removed on
+    purpose, and not brought back since by a newer one."""
     newest = {(file.experiment, file.epoch): file for file in files}
     return {key for key, file in newest.items() if file.was_pruned}
 

@@ -232,8 +232,8 @@ def _explain(result: VerifyResult, output: Output) -> None:
         output.message("NOT equal")
     elif result.files:
         pruned = sum(verdict.status == "pruned" for verdict in result.files)
-        removed = f"; {pruned} more were pruned: their checkpoints were removed on purpose" if pruned else ""
-        equal = len(result.files) - pruned
-        output.message(f"equal: {counted(equal, 'file')}, every value is in the database{removed}")
+        equal = counted(len(result.files) - pruned, "file")
+        gone = f"; pruned: {counted(pruned, 'file')}, removed from the database on purpose" if pruned else ""
+        output.message(f"equal: {equal}, every value is in the database{gone}")
     else:
         output.message("no file was compared: none has been migrated yet, or none with its original kept")
