@@ -2,8 +2,12 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-WORKERS ?= auto
+# One more than cores: tests wait for servers and other processes part of their time.
+WORKERS ?= $(shell expr $$(getconf _NPROCESSORS_ONLN) + 1)
 COUNT ?= 1000000
+
+# Tests and benchmarks start hundreds of processes; each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help demo test slow torch survive fuzz bench bench-large lint format types contracts coverage docs docs-check clean
 

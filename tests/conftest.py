@@ -12,11 +12,12 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 
 from sgdb.database.engine import make_engine, parse_url
 from sgdb.database.schema import upgrade
@@ -34,6 +35,39 @@ if "TMPDIR" not in os.environ and _MEMORY.is_dir() and shutil.disk_usage(_MEMORY
 
 # A shell that starts the tests in the background has them ignore Ctrl-C, and with them all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# SQLAlchemy compiles a statement once for each engine, and every operation has an engine of its own: that is
+# a quarter of the suite's time. Here all engines, which are alike, share what one of them has compiled.
+_compiled: dict[tuple[Any, ...], Any] = {}
+
+
+class _SharedCache(MutableMapping[tuple[Any, ...], Any]):
+    """Statements by what they say. Each engine has its own dialect, of which only the class counts."""
+
+    def __getitem__(self, key: tuple[Any, ...]) -> Any:
+        return _compiled[self._shared(key)]
+
+    def __setitem__(self, key: tuple[Any, ...], value: Any) -> None:
+        _compiled[self._shared(key)] = value
+
+    def __delitem__(self, key: tuple[Any, ...]) -> None:
+        del _compiled[self._shared(key)]
+
+    def __iter__(self) -> Iterator[tuple[Any, ...]]:
+        return iter(_compiled)
+
+    def __len__(self) -> int:
+        return len(_compiled)
+
+    @staticmethod
+    def _shared(key: tuple[Any, ...]) -> tuple[Any, ...]:
+        return type(key[0]), *key[1:]
+
+
+@event.listens_for(Engine, "engine_connect")
+def _share_what_is_compiled(connection: Connection) -> None:
+    connection.execution_options(compiled_cache=_SharedCache())
+
 
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "1GB"}
 

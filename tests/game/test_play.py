@@ -52,6 +52,7 @@ def _digest(outcomes: list[Outcome]) -> str:
 
 
 @pytest.mark.parametrize(("config", "base_seed", "games", "bot", "digest"), RECORDED)
+@pytest.mark.no_cover
 def test_every_recorded_result_of_the_real_files_reproduces(
     config: tuple[int, int, int], base_seed: int, games: int, bot: str, digest: str
 ) -> None:

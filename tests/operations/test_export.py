@@ -323,6 +323,7 @@ def test_any_benchmark_comes_back_equal(settings: Settings, tmp_path: Path, data
     _assert_same(plain(file.path), plain(path))
 
 
+@pytest.mark.no_cover
 def test_the_real_files_come_back(
     settings: Settings, shared_pickles: Path | None, folder: Path, out: Path
 ) -> None:

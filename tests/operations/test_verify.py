@@ -424,6 +424,7 @@ def test_a_damaged_original_is_found(
     assert _verify(settings, path).equal
 
 
+@pytest.mark.no_cover
 def test_the_real_files_are_equal(settings: Settings, shared_pickles: Path | None, folder: Path) -> None:
     """Where the real files are at hand they verify, from disk and from the database; else small ones do."""
     source = shared_pickles or folder

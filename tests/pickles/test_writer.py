@@ -59,6 +59,7 @@ def test_each_layout_is_read_back_as_it_was_written(tmp_path: Path, layout: str)
 
 @pytest.mark.parametrize("layout", ["A", "B", "C", "D"])
 @pytest.mark.parametrize("oddity", ["none", "shared", "results first", "no games"])
+@pytest.mark.no_cover
 def test_a_file_is_rewritten_with_every_value(tmp_path: Path, layout: str, oddity: str) -> None:
     """The copy holds the same objects as the file, whatever the order of its lists; a file without classes
     gets those of the newest layout."""

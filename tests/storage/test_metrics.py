@@ -47,6 +47,7 @@ def test_everything_comes_back(values: dict[str, Any]) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(_NAMES, _VALUES, max_size=5), max_size=40))
+@pytest.mark.no_cover
 def test_the_database_gives_back_the_same(engine: Engine, documents: list[dict[str, Any]]) -> None:
     """JSONB rewrites numbers, and yet each comes back as what it was."""
     stored = [as_json(values, "metrics") for values in documents]

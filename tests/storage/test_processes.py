@@ -70,7 +70,7 @@ def all_of(bot: str) -> list[Any]:
     return [result(bot, number) for number in range(_GAMES)]
 
 
-@pytest.mark.parametrize("processes", [6, pytest.param(32, marks=pytest.mark.survival)])
+@pytest.mark.parametrize("processes", [4, pytest.param(32, marks=pytest.mark.survival)])
 @pytest.mark.parametrize("kind", ["pickle", "database", "dual"])
 def test_different_bots_in_one_set(
     kind: str, processes: int, environment: dict[str, str], sides: dict[str, BenchmarkStorage]

@@ -15,7 +15,7 @@ from tests.preloaded import Command, start
 from tests.steps import ask
 from tests.survival.child_server import ChildServer, environment_for, settings_for
 from tests.survival.contents import Contents, contents
-from tests.survival.killing import FEW, Round, Survivor, many, survivors
+from tests.survival.killing import Round, Survivor, many, survivors
 
 _SCRATCH = "SELECT datname FROM pg_database WHERE datname LIKE 'sgdb_proof_%'"
 
@@ -55,15 +55,10 @@ def _require_nothing_left(survivor: Survivor, settings: Settings, made: Path) ->
     assert ask(survivor.engine, _SCRATCH) == []
 
 
-def test_a_few_blows(child_server: ChildServer, migrated: str, moved: Contents, tmp_path: Path) -> None:
-    """No backup, or a proven one; the next one is made, and clears up."""
-    _survive(child_server, migrated, moved, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, migrated: str, moved: Contents, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """No backup, or a proven one; the next one is made, and clears up."""
     _survive(child_server, migrated, moved, rounds, tmp_path)

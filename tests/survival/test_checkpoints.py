@@ -18,7 +18,7 @@ from tests.preloaded import Command, start
 from tests.steps import migrate
 from tests.survival.child_server import ChildServer, environment_for, settings_for
 from tests.survival.contents import Contents, contents
-from tests.survival.killing import FEW, Round, Survivor, many, survivors
+from tests.survival.killing import Round, Survivor, many, survivors
 
 LIMIT = 100_000
 
@@ -81,17 +81,10 @@ def _require_whole(survivor: Survivor, stages: list[Contents], files: Path) -> N
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
 
 
-def test_a_few_blows(
-    child_server: ChildServer, checkpoints: Path, stages: list[Contents], tmp_path: Path
-) -> None:
-    """Sums, rows and files are those of some of the checkpoints; a rerun brings the rest."""
-    _survive(child_server, checkpoints, stages, FEW, tmp_path / "files")
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, checkpoints: Path, stages: list[Contents], rounds: list[Round], tmp_path: Path
 ) -> None:
-    """The same hundreds of times."""
+    """Sums, rows and files are those of some of the checkpoints; a rerun brings the rest."""
     _survive(child_server, checkpoints, stages, rounds, tmp_path / "files")

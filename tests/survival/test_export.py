@@ -11,7 +11,7 @@ from sqlalchemy import URL
 from sgdb.operations.export import ExportOptions, export
 from tests.preloaded import Command, start
 from tests.survival.child_server import ChildServer, environment_for, settings_for
-from tests.survival.killing import FEW, Round, many, survivors
+from tests.survival.killing import Round, many, survivors
 
 
 def _survive(server: ChildServer, migrated: str, rounds: list[Round], folder: Path) -> None:
@@ -39,15 +39,10 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path.suffix != ".part"}
 
 
-def test_a_few_blows(child_server: ChildServer, migrated: str, tmp_path: Path) -> None:
-    """Every file that is there is whole, and exporting again gives all of them."""
-    _survive(child_server, migrated, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, migrated: str, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """Every file that is there is whole, and exporting again gives all of them."""
     _survive(child_server, migrated, rounds, tmp_path)

@@ -20,7 +20,7 @@ from tests.folders import contents_of
 from tests.preloaded import Command, start
 from tests.steps import ask
 from tests.survival.child_server import ChildServer, environment_for, settings_for
-from tests.survival.killing import FEW, Round, many, survivors
+from tests.survival.killing import Round, many, survivors
 
 
 def _export(url: URL, out: Path) -> dict[str, Any]:
@@ -82,22 +82,12 @@ def _survive_import(server: ChildServer, migrated: str, rounds: list[Round], fol
         assert verify(VerifyOptions(), settings_for(survivor.url)).equal
 
 
-def test_a_few_blows_to_an_export(child_server: ChildServer, migrated: str, tmp_path: Path) -> None:
-    """A folder with a manifest is whole, and exporting again gives all of it."""
-    _survive_export(child_server, migrated, FEW, tmp_path)
-
-
-def test_a_few_blows_to_an_import(child_server: ChildServer, migrated: str, tmp_path: Path) -> None:
-    """Each set is in whole or not at all, and importing again does the rest."""
-    _survive_import(child_server, migrated, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(50, others=10)
 def test_an_export_at_every_moment(
     child_server: ChildServer, migrated: str, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """A folder with a manifest is whole, and exporting again gives all of it."""
     _survive_export(child_server, migrated, rounds, tmp_path)
 
 
@@ -106,5 +96,5 @@ def test_an_export_at_every_moment(
 def test_an_import_at_every_moment(
     child_server: ChildServer, migrated: str, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """Each set is in whole or not at all, and importing again does the rest."""
     _survive_import(child_server, migrated, rounds, tmp_path)

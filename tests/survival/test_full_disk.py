@@ -198,7 +198,7 @@ def test_saving_a_pickle(disk: SmallDisk, tmp_path: Path) -> None:
     assert saved() == {"first": 20, "second": 300}
 
 
-@_room(600_000, more=(60_000, 200_000))
+@_room(more=(60_000, 200_000, 600_000))
 def test_rows_on_the_server(folder: Path, room: int) -> None:
     """The disk of the embedded server's tables."""
     with _home_on_a_small_disk(folder) as disk:

@@ -18,7 +18,7 @@ from tests.preloaded import Command, start
 from tests.steps import ask, migrate
 from tests.survival.child_server import ChildServer, environment_for, settings_for
 from tests.survival.contents import Contents, contents
-from tests.survival.killing import FEW, Round, Survivor, many, survivors
+from tests.survival.killing import Round, Survivor, many, survivors
 from tests.survival.test_backup import require_sound_backups
 
 _OLDER = "survival_older"
@@ -81,20 +81,10 @@ def _state(survivor: Survivor) -> SchemaState | None:
         return None
 
 
-def test_a_few_blows_to_a_creation(child_server: ChildServer, tmp_path: Path) -> None:
-    """Nothing, or all tables and the record of it; the next `init` completes."""
-    _survive_creation(child_server, FEW, tmp_path)
-
-
-def test_a_few_blows_to_an_upgrade(child_server: ChildServer, upgraded: Contents, tmp_path: Path) -> None:
-    """The old schema or the new one with a proven backup, every row in either; the next `init` completes."""
-    _survive_upgrade(child_server, upgraded, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_a_creation_at_every_moment(child_server: ChildServer, tmp_path: Path, rounds: list[Round]) -> None:
-    """The same hundreds of times."""
+    """Nothing, or all tables and the record of it; the next `init` completes."""
     _survive_creation(child_server, rounds, tmp_path)
 
 
@@ -103,5 +93,5 @@ def test_a_creation_at_every_moment(child_server: ChildServer, tmp_path: Path, r
 def test_an_upgrade_at_every_moment(
     child_server: ChildServer, upgraded: Contents, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """The old schema or the new one with a proven backup, every row in either; the next `init` completes."""
     _survive_upgrade(child_server, upgraded, rounds, tmp_path)

@@ -17,7 +17,7 @@ from tests.preloaded import Command, start
 from tests.steps import ask, migrate
 from tests.survival.child_server import ChildServer, environment_for, settings_for
 from tests.survival.contents import Contents, contents
-from tests.survival.killing import FEW, Round, Survivor, many, survivors
+from tests.survival.killing import Round, Survivor, many, survivors
 
 _DATABASE = "survival_two_runs"
 _FIRST, _SECOND = ("1.pkl", "2.pkl"), ("3.pkl", "4.pkl", "6.pkl")
@@ -111,13 +111,8 @@ def _files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in paths if path.suffix == ".pkl"}
 
 
-def test_a_few_blows(child_server: ChildServer, runs: _Runs, tmp_path: Path) -> None:
-    """The run is there as it was, or gone with every original written; the next `rollback` completes."""
-    _survive(child_server, runs, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(child_server: ChildServer, runs: _Runs, tmp_path: Path, rounds: list[Round]) -> None:
-    """The same hundreds of times."""
+    """The run is there as it was, or gone with every original written; the next `rollback` completes."""
     _survive(child_server, runs, rounds, tmp_path)

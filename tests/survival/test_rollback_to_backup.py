@@ -18,7 +18,7 @@ from tests.preloaded import Command, start
 from tests.steps import migrate
 from tests.survival.child_server import ChildServer, environment_for, settings_for
 from tests.survival.contents import Contents, contents
-from tests.survival.killing import FEW, Round, many, survivors
+from tests.survival.killing import Round, many, survivors
 from tests.survival.test_backup import require_sound_backups
 
 _DATABASE = "survival_backed_up"
@@ -71,15 +71,10 @@ def _survive(server: ChildServer, state: _State, rounds: list[Round], folder: Pa
         assert contents(survivor.engine) == state.now
 
 
-def test_a_few_blows(child_server: ChildServer, state: _State, tmp_path: Path) -> None:
-    """All is as it was or as in the backup; doing it again completes; the state before is in a backup."""
-    _survive(child_server, state, FEW, tmp_path)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, state: _State, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """All is as it was or as in the backup; doing it again completes; the state before is in a backup."""
     _survive(child_server, state, rounds, tmp_path)

@@ -21,7 +21,7 @@ from sgdb.testing.contract import result
 from sgdb.testing.data import first_games
 from tests.preloaded import Command, start
 from tests.survival.child_server import ChildServer, environment_for, settings_for
-from tests.survival.killing import FEW, Round, Survivor, many, survivors
+from tests.survival.killing import Round, Survivor, many, survivors
 
 _DATABASE = "survival_owed"
 _CONFIG = GameConfig(6, 6, 4)
@@ -136,15 +136,10 @@ def _look(place: _Place, settings: Settings, seed: int) -> tuple[BenchmarkData |
         return PickleStorage(place.pickles / f"{seed}.pkl", _CONFIG, seed).load_data(), database.load_data()
 
 
-def test_a_few_blows(child_server: ChildServer, template: Path, tmp_path: Path) -> None:
-    """Nothing is lost, what is not level is owed, and the next `sync` makes it good."""
-    _survive(child_server, _Place(tmp_path, template), FEW)
-
-
 @pytest.mark.survival
 @many(100, others=20)
 def test_at_every_moment(
     child_server: ChildServer, template: Path, tmp_path: Path, rounds: list[Round]
 ) -> None:
-    """The same hundreds of times."""
+    """Nothing is lost, what is not level is owed, and the next `sync` makes it good."""
     _survive(child_server, _Place(tmp_path, template), rounds)
