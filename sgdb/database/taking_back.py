@@ -67,6 +67,7 @@ class RunToTakeBack(NamedTuple):
     """A run that is not at work and has not been taken back yet."""
 
     id: int
+    kind: str
     status: str
 
 
@@ -129,7 +130,7 @@ def find_run(connection: Connection, run_id: int | None, *, lock: bool = False) 
             f"run {run_id} is still at work",
             hint=f"wait for its end, or stop it (Ctrl-C), then run `sgdb rollback {run_id}`",
         )
-    return RunToTakeBack(run_id, row.status)
+    return RunToTakeBack(run_id, row.kind, row.status)
 
 
 def _by(connection: Connection, run_id: int) -> str:

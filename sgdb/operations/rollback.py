@@ -24,9 +24,11 @@ from sgdb.database.locks import lock_all_sets, lock_checkpoints, lock_tables
 from sgdb.database.provenance import WEIGHTS, recorded_path
 from sgdb.database.restore import RestoreResult, restore_backup
 from sgdb.database.retry import retried
+from sgdb.database.runs import IMPORT
 from sgdb.database.taking_back import (
     TABLES,
     FileToTakeBack,
+    RunToTakeBack,
     TakenBack,
     find_files,
     find_run,
@@ -34,6 +36,7 @@ from sgdb.database.taking_back import (
     take_back,
 )
 from sgdb.errors import AlreadyExistsError, BusyError, LastCopyError, SgdbError
+from sgdb.interchange.whereabouts import look_for_folder
 from sgdb.pickles.whereabouts import Found, Whereabouts, look_for
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
@@ -139,7 +142,7 @@ def rollback(
                 return RollbackResult(run_id, options.dry_run, time.monotonic() - started)
             require_no_dependents(connection, run.id)
             weights = checkpoint_files(settings, connection)
-            originals = _Originals(connection, options, weights, progress).account_for(run.id, files)
+            originals = _Originals(connection, options, weights, progress).account_for(run, files)
         taken = _TakingBack(engine, settings, options, progress).go(run.id, files)
     return RollbackResult(
         run_id=run.id,
@@ -260,11 +263,11 @@ class _Originals:
         self._weights = weights
         self._progress = progress
 
-    def account_for(self, run_id: int, files: list[FileToTakeBack]) -> dict[int, _Original]:
+    def account_for(self, run: RunToTakeBack, files: list[FileToTakeBack]) -> dict[int, _Original]:
         """What becomes of each file, by its id. Writes what is to be written. Raises LastCopyError."""
         fates: dict[int, _Original] = {}
         lost: list[tuple[FileToTakeBack, Found]] = []
-        for file, found in self._looked_for(files):
+        for file, found in self._looked_for(run, files):
             if found is None:
                 fates[file.id] = _Original("kept")
             elif found.whereabouts is Whereabouts.UNCHANGED:
@@ -279,24 +282,29 @@ class _Originals:
             else:
                 unsaved.append((file, found))
         if unsaved and not self._options.discard_originals:
-            raise _last_copy(run_id, unsaved)
+            raise _last_copy(run.id, unsaved)
         for file, _ in unsaved:
             fates[file.id] = _Original("discarded")
         return fates | self._write(to_write)
 
-    def _looked_for(self, files: list[FileToTakeBack]) -> list[tuple[FileToTakeBack, Found | None]]:
-        """Each file with what stands at its path now; None where it does not matter."""
-        found: list[tuple[FileToTakeBack, Found | None]] = []
-        self._progress.start(sum(file.size_bytes for file in files if file.is_last), "B")
+    def _looked_for(
+        self, run: RunToTakeBack, files: list[FileToTakeBack]
+    ) -> list[tuple[FileToTakeBack, Found | None]]:
+        """Each file with what stands at its path now; None where it does not matter. An import has one file
+        for all that it took, the manifest, which tells what else to look for, and how much that is."""
+        is_import = run.kind == IMPORT
+        look = look_for_folder if is_import else look_for
+        found: dict[tuple[str, str], Found] = {}
+        self._progress.start(0 if is_import else sum(file.size_bytes for file in files if file.is_last), "B")
         try:
             for file in files:
-                path = recorded_path(file.path)
-                on_bytes = _advancing(self._progress, path.name)
-                look = look_for(path, file.sha256, file.size_bytes, on_bytes) if file.is_last else None
-                found.append((file, look))
+                key, path = (file.path, file.sha256), recorded_path(file.path)
+                if file.is_last and key not in found:
+                    on_bytes = _advancing(self._progress, path.name)
+                    found[key] = look(path, file.sha256, file.size_bytes, on_bytes)
         finally:
             self._progress.finish()
-        return found
+        return [(file, found[file.path, file.sha256] if file.is_last else None) for file in files]
 
     def _write(self, files: list[FileToTakeBack]) -> dict[int, _Original]:
         """Writes stored originals, each whole and on disk before the next."""
@@ -367,8 +375,9 @@ def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCop
 
 
 def _said(found: Found) -> str:
-    return {
+    said = {
         Whereabouts.GONE: "no longer there",
         Whereabouts.CHANGED: "there are other bytes now",
         Whereabouts.UNREADABLE: found.error or "unreadable",
     }[found.whereabouts]
+    return said if found.below is None else f"{found.below} in its folder: {said}"

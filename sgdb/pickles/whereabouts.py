@@ -24,11 +24,13 @@ class Whereabouts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What stands at a path now: its SHA-256 where it was read, and why it could not be."""
+    """What stands at a path now: its SHA-256 where it was read, and why it could not be. Of a folder, `below`
+    is the file in it that this is said of."""
 
     whereabouts: Whereabouts
     sha256: str | None = None
     error: str | None = None
+    below: str | None = None
 
 
 def look_for(

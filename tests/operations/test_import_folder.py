@@ -22,6 +22,7 @@ from sgdb.errors import (
     ConflictError,
     DependentRowsError,
     ExportedFolderError,
+    LastCopyError,
     NotFoundError,
     SgdbError,
     UsageError,
@@ -346,6 +347,33 @@ def written(settings: Settings, folder: Path, tmp_path: Path) -> Path:
     """A sound export of one set, as JSON Lines."""
     migrate(settings, write_legacy(folder / "1.pkl", num_games=5, num_results=7, bots=("A", "B")))
     return _export(settings, tmp_path / "a", ExportFormat.JSONL)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "said"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), r"manifest\.json \(no longer there"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), r"manifest\.json \(there are other"),
+        (lambda folder: _results(folder).unlink(), r"\(results/\S+ in its folder: no longer there"),
+        (lambda folder: _results(folder).write_bytes(b""), r"\(results/\S+ in its folder: there are other"),
+    ],
+)
+def test_an_import_whose_folder_is_not_what_it_was_is_the_last_copy(
+    other: Settings, other_engine: Engine, written: Path, spoil: Callable[[Path], object], said: str
+) -> None:
+    """Not only its manifest is looked for: also every file that this names."""
+    _import(other, written)
+    state = database_state(other_engine)
+    spoil(written)
+    with pytest.raises(LastCopyError, match=said):
+        rollback(RollbackOptions(), other)
+    assert database_state(other_engine) == state
+    taken = rollback(RollbackOptions(discard_originals=True), other)
+    assert [file.original for file in taken.files] == ["discarded"]
+
+
+def _results(folder: Path) -> Path:
+    return folder / _path(folder, "results")
 
 
 def _refused(other: Settings, engine: Engine, folder: Path) -> SgdbError:
