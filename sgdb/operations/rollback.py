@@ -93,7 +93,7 @@ class RolledBackFile:
 
 @dataclass(frozen=True, slots=True)
 class RollbackResult:
-    """What was taken back: `run_id` is None, or `files` empty, where there was nothing.
+    """What was taken back: `run_id` is None, or `files` empty, where there was nothing. `kind` is the run's.
 
     `removed` counts rows that are gone; `kept` bots and configs of the run that stay because others use them.
     `rollback_run_id` is the run that the taking back itself is.
@@ -102,6 +102,7 @@ class RollbackResult:
     run_id: int | None
     dry_run: bool
     seconds: float
+    kind: str | None = None
     rollback_run_id: int | None = None
     files: list[RolledBackFile] = field(default_factory=list)
     removed: dict[str, int] = field(default_factory=dict)
@@ -148,6 +149,7 @@ def rollback(
         run_id=run.id,
         dry_run=options.dry_run,
         seconds=time.monotonic() - started,
+        kind=run.kind,
         rollback_run_id=None if options.dry_run else taken.run_id,
         files=[_report(file, taken, originals[file.id]) for file in files],
         removed=taken.counts,
@@ -358,18 +360,24 @@ def _free_path(folder: Path, file: FileToTakeBack, taken: set[Path]) -> Path:
 
 
 def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCopyError:
-    named = "; ".join(
-        f"{file.path} ({_said(found)}{'' if _is_stored(file) else ', and no original is stored'})"
-        for file, found in lost[:_SHOWN]
-    ) + (f"; and {len(lost) - _SHOWN} more" if len(lost) > _SHOWN else "")
+    # An import has one file, the manifest, for each of its sets.
+    named = list(
+        dict.fromkeys(
+            f"{file.path} ({_said(found)}{'' if _is_stored(file) else ', and no original is stored'})"
+            for file, found in lost
+        )
+    )
+    more = f"; and {len(named) - _SHOWN} more" if len(named) > _SHOWN else ""
     if all(_is_stored(file) for file, _ in lost):
         hint = "have them written back first: --originals FOLDER"
     else:
-        sets = sorted({file.benchmark_set_id for file, _ in lost if file.benchmark_set_id is not None})
-        chosen = " ".join(f"--set {set_id}" for set_id in sets[:_SHOWN]) or "--all"
+        sets = {file.benchmark_set_id for file, _ in lost}
+        is_short = None not in sets and len(sets) <= _SHOWN
+        chosen = " ".join(f"--set {set_id}" for set_id in sorted(filter(None, sets))) if is_short else "--all"
         hint = f"keep their rows as pickles first: sgdb export {chosen} --to FOLDER"
     return LastCopyError(
-        f"taking run {run_id} back would destroy the last copy of {len(lost)} of its files: {named}",
+        f"taking run {run_id} back would destroy the last copy of {len(named)} of its files: "
+        f"{'; '.join(named[:_SHOWN])}{more}",
         hint=f"nothing was changed; {hint}. Or let them go: --discard-originals",
     )
 

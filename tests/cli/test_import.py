@@ -100,8 +100,14 @@ def test_exit_codes(sgdb_process: Process, engine: Engine, folder: Path) -> None
 def test_an_import_is_taken_back(sgdb_process: Process, engine: Engine, folder: Path) -> None:
     """Like a migration; the folder is where it was, so nothing is lost by it."""
     assert sgdb_process("import", "out").returncode == 0
+    assert sgdb_process("export", "--all", "--format", "jsonl", "--to", "same").returncode == 0
+    assert sgdb_process("import", "same").returncode == 0
     done = sgdb_process("rollback", "--yes")
     assert done.returncode == 0
+    assert " taken back: no rows, only what is on record of it\n" in done.stderr
+    done = sgdb_process("rollback", "--yes")
+    assert done.returncode == 0
+    assert "importing the folder again brings everything back" in done.stderr
     assert count(engine, "games") == 0
-    assert ask(engine, "SELECT status FROM runs WHERE kind = 'import'") == [("rolled-back",)]
+    assert ask(engine, "SELECT status FROM runs WHERE kind = 'import'") == [("rolled-back",)] * 2
     assert sgdb_process("import", "out").returncode == 0

@@ -372,6 +372,21 @@ def test_an_import_whose_folder_is_not_what_it_was_is_the_last_copy(
     assert [file.original for file in taken.files] == ["discarded"]
 
 
+def test_the_folder_of_an_import_is_named_once(
+    settings: Settings, other: Settings, folder: Path, tmp_path: Path
+) -> None:
+    """Whatever number of sets came out of it; and what to do first leaves none of them out."""
+    for number in range(12):
+        migrate(settings, write_legacy(folder / f"{number}.pkl", base_seed=number, num_games=2))
+    written = _export(settings, tmp_path / "a", ExportFormat.JSONL)
+    _import(other, written)
+    (written / "manifest.json").unlink()
+    with pytest.raises(LastCopyError, match="the last copy of 1 of its files: ") as caught:
+        rollback(RollbackOptions(), other)
+    assert caught.value.message.count("manifest.json") == 1
+    assert "sgdb export --all --to FOLDER" in str(caught.value.hint)
+
+
 def _results(folder: Path) -> Path:
     return folder / _path(folder, "results")
 

@@ -146,7 +146,7 @@ def _backup_summary(document: dict[str, Any], output: Output) -> None:
 
 def _is_wanted(looked: RollbackResult, output: Output) -> bool:
     files = counted(len(looked.files), "file")
-    question = f"Take run {looked.run_id} back ({files}: {_counts(looked.removed)})?"
+    question = f"Take run {looked.run_id} back ({files}: {_removed(looked)})?"
     wanted = output.confirm(question)
     if not wanted:
         output.message("nothing was changed (--yes goes on without asking)")
@@ -174,13 +174,18 @@ def _summary(result: RollbackResult, output: Output) -> None:
         output.message(f"nothing to take back: run {result.run_id} brought nothing")
         return
     would = "would be " if result.dry_run else ""
-    output.message(f"run {result.run_id} {would}taken back: {_counts(result.removed)}")
+    output.message(f"run {result.run_id} {would}taken back: {_removed(result)}")
     if kept := _counts(result.kept):
         output.message(f"kept, because others use them: {kept}")
     if result.dry_run:
         output.message("dry run: nothing was changed")
     else:
-        output.message("next: sgdb verify; migrating the files again brings everything back")
+        again = "importing the folder" if result.kind == "import" else "migrating the files"
+        output.message(f"next: sgdb verify; {again} again brings everything back")
+
+
+def _removed(result: RollbackResult) -> str:
+    return _counts(result.removed) or "no rows, only what is on record of it"
 
 
 def _counts(counts: dict[str, int]) -> str:
