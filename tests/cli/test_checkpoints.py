@@ -101,7 +101,7 @@ def test_get_and_put(sgdb_process: Process, home: str, tmp_path: Path) -> None:
 
 def test_prune_asks(sgdb_process: Process, home: str, engine: Engine) -> None:
     """Without a terminal and without --yes the answer is no; what would go is told before."""
-    words = ("checkpoints", "prune", "--session", "one", "--keep-last", "1")
+    words = ("checkpoints", "prune", "one", "--keep-last", "1")
     done = sgdb_process(*words, SGDB_HOME=home)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
@@ -135,7 +135,6 @@ def test_prune_on_a_terminal(
             "sgdb",
             "checkpoints",
             "prune",
-            "--session",
             "one",
             "--keep-best",
             "2",
@@ -169,7 +168,7 @@ def test_prune_on_a_terminal(
 )
 def test_rules_that_mean_nothing(sgdb_process: Process, home: str, engine: Engine, rules: list[str]) -> None:
     """A usage error, also with --yes, and nothing goes."""
-    done = sgdb_process("checkpoints", "prune", "--session", "one", "--yes", *rules, SGDB_HOME=home)
+    done = sgdb_process("checkpoints", "prune", "one", "--yes", *rules, SGDB_HOME=home)
     assert done.returncode == 2, done
     assert count(engine, "model_checkpoints") == 6
 

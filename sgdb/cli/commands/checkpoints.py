@@ -26,6 +26,9 @@ checkpoints = typer.Typer(
 CheckpointArgument = Annotated[
     int, typer.Argument(help="Its id.", metavar="CHECKPOINT", show_default=False, min=1)
 ]
+SessionArgument = Annotated[
+    str, typer.Argument(help="The session's id, uid or name.", metavar="SESSION", show_default=False)
+]
 _BOT_COLUMNS = ("bot", "version", "results", "sets")
 
 
@@ -119,9 +122,7 @@ def _metric_of(text: str) -> tuple[str, int | float]:
 @checkpoints.command()
 def put(
     context: typer.Context,
-    to: Annotated[
-        str, typer.Argument(help="The session's id, uid or name.", metavar="SESSION", show_default=False)
-    ],
+    to: SessionArgument,
     epoch: Annotated[int, typer.Option(help="After which epoch, from 0.", metavar="N", min=0, max=2**31 - 1)],
     weights: Annotated[
         Path | None, typer.Option(help="File with the weights.", metavar="FILE", parser=path_of)
@@ -155,9 +156,7 @@ def put(
 @checkpoints.command()
 def prune(
     context: typer.Context,
-    of: Annotated[
-        str, typer.Option("--session", help="The session: its id, uid or name.", metavar="SESSION")
-    ],
+    of: SessionArgument,
     keep_last: Annotated[int | None, typer.Option(help="Keep the last N.", metavar="N", min=1)] = None,
     keep_best: Annotated[
         int | None, typer.Option(help="Keep the N best by a metric.", metavar="N", min=1)
