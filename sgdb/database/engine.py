@@ -124,6 +124,7 @@ def make_engine(url: URL | str, *, connect_timeout: int = 5, lock_timeout: float
         connect_args={name: value for name, value in arguments.items() if name not in url.query},
         pool_logging_name=_POOL_NAME,
         pool_pre_ping=True,
+        use_native_hstore=False,  # which would be looked for on every first connection
         pool_size=2,
         max_overflow=8,
     )
