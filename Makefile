@@ -31,8 +31,8 @@ demo: $(VENV)/.installed     ## take small made-up pickles all the way through
 test: $(VENV)/.developed     ## run the tests on the embedded PostgreSQL, or on SGDB_TEST_DATABASE_URL
 	$(BIN)/pytest -n $(WORKERS) $(ARGS)
 
-slow: $(VENV)/.developed     ## the wheel where no checkout is, and playing on a Ray cluster
-	$(BIN)/pytest -m slow $(ARGS)
+slow: $(VENV)/.developed     ## crowds, kills, bombs, the demo, the wheel where no checkout is, a Ray cluster
+	$(BIN)/pytest -m 'slow and not survival' -n $(WORKERS) --dist worksteal $(ARGS)
 
 torch: $(VENV)/.developed    ## the documentation's example with PyTorch, which is installed for it (1 GB)
 	$(BIN)/python -m pip install --quiet torch numpy

@@ -95,6 +95,7 @@ def test_a_run_that_was_ended_goes_on_where_it_was(
     assert stored(settings, "Slow") == everything(settings, bots.Slow())
 
 
+@pytest.mark.slow
 def test_runs_side_by_side(settings: Settings, database_url: str, tmp_path: Path, engine: Engine) -> None:
     """Different bots on a set that nobody has begun, and one bot twice: all arrive, and nobody hears of a
     conflict, whatever the bot does."""

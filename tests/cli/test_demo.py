@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import run_sgdb
 
 
+@pytest.mark.slow
 def test_the_demo_runs_through_and_leaves_the_users_data_alone(tmp_path: Path) -> None:
     """Every command succeeds; neither the user's home nor the settings in the current folder are touched."""
     (tmp_path / "sgdb.toml").write_text('host = "127.0.0.1"\nport = 1\n')

@@ -327,6 +327,7 @@ class TestBreakingOff:
         assert names(folder) == pair(made.path)
         assert no_scratch_database_is_left(filled)
 
+    @pytest.mark.slow
     def test_kills_at_any_moment(self, filled: Engine, folder: Path) -> None:
         """What bears a backup's name is one, wherever the process is when it is killed."""
         kill_many(filled, folder, 4)

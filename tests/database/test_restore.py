@@ -449,6 +449,7 @@ def kill_many(settings: Settings, engine: Engine, backup: Backup, url: str, time
     assert no_scratch_database_is_left(engine)
 
 
+@pytest.mark.slow
 def test_kills_at_any_moment(settings: Settings, database_url: str, filled: Engine, backup: Backup) -> None:
     """Leave the old state; whoever tries again gets there."""
     kill_many(settings, filled, backup, database_url, 3)

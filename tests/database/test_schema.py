@@ -401,6 +401,7 @@ def door_held(engine: Engine, crowd: int) -> Iterator[None]:
 
 
 class TestInCompany:
+    @pytest.mark.slow
     def test_eight_processes(self, empty: Engine, empty_database: str) -> None:
         """Eight processes that stand at the door together all succeed, and one of them did the work."""
         with multiprocessing.get_context("spawn").Pool(8) as pool:

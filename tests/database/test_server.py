@@ -261,6 +261,7 @@ def test_a_kill_during_initdb_leaves_nothing_that_looks_like_data(server: Embedd
     assert not list(server.home.glob("postgres.new-*"))
 
 
+@pytest.mark.slow
 def test_a_crowd_on_a_fresh_home_gets_one_server(server: EmbeddedServer) -> None:
     """Four processes that all find nothing end up on the same server."""
     with multiprocessing.get_context("spawn").Pool(4) as pool:

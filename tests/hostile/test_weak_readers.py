@@ -25,6 +25,7 @@ from tests.hostile.judge import (
         ("exact", ["ext1", "ext2", "ext4"]),
     ],
 )
+@pytest.mark.slow
 def test_a_weak_reader_turns_the_suite_red(reader: str, ran: list[str], tmp_path: Path) -> None:
     """`pickle.load`, an allow-list of modules, and one of exact classes: each runs code, hangs, takes a
     gigabyte, spoils the reading of the next file, and takes what no benchmark is for one."""

@@ -576,6 +576,7 @@ def test_two_processes_on_the_same_folder(database_url: str, engine: Engine, fol
     assert count(engine, "runs WHERE status <> 'done'") == 0
 
 
+@pytest.mark.slow
 def test_eight_processes_on_files_of_one_set(database_url: str, engine: Engine, folder: Path) -> None:
     """They take turns; the set ends up as large as its largest file, with every row once."""
     paths = [write_legacy(folder / f"{n}.pkl", num_games=50 * n, bots=("A", f"B{n}")) for n in range(1, 9)]

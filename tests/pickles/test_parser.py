@@ -470,6 +470,7 @@ for remember in (False, True):
 
 
 @pytest.mark.parametrize("name", BOMBS)
+@pytest.mark.slow
 def test_bombs_are_refused_in_bounded_memory(name: str) -> None:
     """Tens of megabytes of the nastiest bytes, in a process whose memory is limited."""
     root = Path(__file__).resolve().parents[2]

@@ -28,11 +28,12 @@ from tests.survival.conftest import DAMAGED
 from tests.survival.contents import Contents, contents
 from tests.survival.small_disk import SmallDisk, small_disk
 
+pytestmark = pytest.mark.survival
 
-def _room(*few: int, more: tuple[int, ...]) -> pytest.MarkDecorator:
+
+def _room(*bytes_left: int) -> pytest.MarkDecorator:
     """Bytes left on the disk, which let different parts of the work still succeed."""
-    later = [pytest.param(room, marks=pytest.mark.survival) for room in more]
-    return pytest.mark.parametrize("room", [*few, *later])
+    return pytest.mark.parametrize("room", bytes_left)
 
 
 @pytest.fixture
@@ -61,7 +62,7 @@ def _names(disk: SmallDisk) -> set[str]:
     return {path.name for path in disk.path.rglob("*") if path.is_file()} - {"filler"}
 
 
-@_room(30_000, more=(0, 8_192, 150_000))
+@_room(0, 8_192, 30_000, 150_000)
 def test_export(child_server: ChildServer, migrated: str, tmp_path: Path, disk: SmallDisk, room: int) -> None:
     """Files that are there are whole, nothing else is; with room, all of them come."""
     with child_server.database(migrated) as url:
@@ -77,7 +78,7 @@ def test_export(child_server: ChildServer, migrated: str, tmp_path: Path, disk: 
         assert _names(disk) == set(whole)
 
 
-@_room(30_000, more=(0, 8_192, 150_000))
+@_room(0, 8_192, 30_000, 150_000)
 def test_export_over_a_file(
     child_server: ChildServer, migrated: str, tmp_path: Path, disk: SmallDisk, room: int
 ) -> None:
@@ -94,7 +95,7 @@ def test_export_over_a_file(
             assert (disk.path / path.name).read_bytes() in (b"what was there before", path.read_bytes())
 
 
-@_room(30_000, more=(0, 8_192, 150_000))
+@_room(0, 8_192, 30_000, 150_000)
 def test_backup(
     child_server: ChildServer, migrated: str, moved: Contents, tmp_path: Path, disk: SmallDisk, room: int
 ) -> None:
@@ -198,7 +199,7 @@ def test_saving_a_pickle(disk: SmallDisk, tmp_path: Path) -> None:
     assert saved() == {"first": 20, "second": 300}
 
 
-@_room(more=(60_000, 200_000, 600_000))
+@_room(60_000, 200_000, 600_000)
 def test_rows_on_the_server(folder: Path, room: int) -> None:
     """The disk of the embedded server's tables."""
     with _home_on_a_small_disk(folder) as disk:
@@ -206,7 +207,6 @@ def test_rows_on_the_server(folder: Path, room: int) -> None:
         _require_named(_migrate(disk, folder))
 
 
-@pytest.mark.survival
 def test_transaction_log_on_the_server(folder: Path) -> None:
     """A server without room for its log goes down; what is said is why, and not only that it is gone."""
     with _home_on_a_small_disk(folder) as disk:
