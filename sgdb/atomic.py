@@ -27,12 +27,14 @@ def atomic_file(path: Path, *, overwrite: bool, mode: int = 0o666) -> Iterator[B
     """A binary file that gets its name only after everything is written and on disk.
 
     Without `overwrite` a file that stands there already is left alone and AlreadyExistsError is raised,
-    also when it appears while writing; with it, the new file takes over the old one's permissions. Raises
-    DiskFullError and FileAccessError; whatever happens, nothing half-written is left behind. `mode` is that
-    of a new file, less the umask.
+    also when it appears while writing; with it, the new file takes over the old one's permissions. A folder,
+    a device or a pipe is never replaced. Raises DiskFullError and FileAccessError; whatever happens, nothing
+    half-written is left behind. `mode` is that of a new file, less the umask.
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+    if not _replaceable(path):  # a rename would put the file in the place of /dev/null for everybody
+        raise FileAccessError(f"cannot write {path}: it is no regular file", hint="name another file")
     with _file_errors(path), unfinished_file(path, mode=mode) as unfinished:
         with suppress(FileNotFoundError):
             os.fchmod(unfinished.file.fileno(), stat.S_IMODE(path.stat().st_mode))
@@ -159,8 +161,17 @@ def _file_errors(path: Path) -> Iterator[None]:
         raise file_error(error, f"cannot write {path}") from error
 
 
+def _replaceable(path: Path) -> bool:
+    """Whether nothing, a regular file, or a link to one of these stands at `path`."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # nothing there, or what the system will say when it is written
+        return True
+
+
 def _exists(path: Path) -> AlreadyExistsError:
-    return AlreadyExistsError(f"{path} exists already", hint="give --overwrite to replace it")
+    hint = "give --overwrite to replace it" if _replaceable(path) else "name another file"
+    return AlreadyExistsError(f"{path} exists already", hint=hint)
 
 
 def _create(path: Path, mode: int) -> tuple[Path, int]:
