@@ -29,7 +29,7 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
 }  # fmt: skip
 # Columns whose numbers are names: they are pasted back, so no digits are grouped.
 _NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid",
-          "epoch", "session"}  # fmt: skip
+          "epoch", "last_epoch", "session", "session_id", "checkpoint_id"}  # fmt: skip
 
 
 class Format(StrEnum):
@@ -63,7 +63,7 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, int):
-        return str(value) if column in _NAMES else f"{value:,}"
+        return str(value) if column.replace(" ", "_") in _NAMES else f"{value:,}"
     return harmless(json.dumps(value) if isinstance(value, list | dict) else str(value))
 
 

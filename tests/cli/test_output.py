@@ -71,7 +71,13 @@ def test_a_table_in_a_pipe_is_never_cut() -> None:
 
 
 def test_cells_and_sizes_as_people_read_them() -> None:
-    """Nothing for nothing; bytes in powers of 1000."""
+    """Nothing for nothing; bytes in powers of 1000; numbers that are names as they are typed."""
+    assert [cell(1000, column) for column in ("games", "id", "last epoch", "checkpoint id")] == [
+        "1,000",
+        "1000",
+        "1000",
+        "1000",
+    ]
     assert [cell(value) for value in (None, True, 1.23456, 1000, {"a": 1}, "x")] == [
         "",
         "yes",
