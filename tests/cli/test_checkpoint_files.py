@@ -121,6 +121,8 @@ def test_a_run_is_listed_and_taken_back(sgdb_process: Process, engine: Engine, m
     files = json.loads(sgdb_process("query", "runs", 1, "--format", "json").stdout)
     assert sorted(file["checkpoints_inserted"] for file in files) == [0, 0, 0, 1, 1]
     assert json.loads(sgdb_process("status", "--format", "json").stdout)["files"]["unchanged"] == 5
+    rows = list(csv.DictReader(sgdb_process("rollback", "--dry-run", "--format", "csv").stdout.splitlines()))
+    assert [row["checkpoints"] for row in rows] == ["", "1", "0", "1", "0"]
     document = json.loads(sgdb_process("rollback", "--yes", "--format", "json").stdout)
     assert document["removed"] == {
         "games": 10, "results": 10, "sessions": 1, "checkpoints": 2, "weights": 2, "sets": 1, "bots": 2,
