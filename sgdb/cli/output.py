@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,6 +28,8 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
         *range(0xD800, 0xE000),
     )
 }  # fmt: skip
+# Blanks that fill the last column up: a terminal that is narrower would fold them into empty lines.
+_TRAILING = re.compile(r" +(\x1b\[0m)?$", re.MULTILINE)
 # Columns whose numbers are names: they are pasted back, so no digits are grouped.
 _NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid",
           "epoch", "last_epoch", "session", "session_id", "checkpoint_id"}  # fmt: skip
@@ -258,7 +261,9 @@ class Output:
             table.add_row(*map(Text, row))
         console = self._console(self._stdout)
         console.width = 10_000  # nothing is cut or folded: on a narrow terminal a long line goes on below
-        console.print(table)
+        with console.capture() as drawn:
+            console.print(table)
+        self._stdout.write(_TRAILING.sub(r"\1", drawn.get()))
 
     def _markdown(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         def line(cells: Iterable[str]) -> str:

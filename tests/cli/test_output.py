@@ -70,6 +70,15 @@ def test_a_table_in_a_pipe_is_never_cut() -> None:
     assert "x" * 500 in out.getvalue()
 
 
+def test_a_table_has_no_blanks_at_the_ends_of_its_lines() -> None:
+    """A narrow terminal would fold them into lines of their own."""
+    out = io.StringIO()
+    rows = [{"bot": "a", "note": "long enough"}, {"bot": "b", "note": None}]
+    Output(out, io.StringIO()).data(Format.TABLE, ("bot", "note"), rows, None, title="bots")
+    lines = out.getvalue().splitlines()
+    assert lines == ["bots", "bot  note", "─" * 16, "a    long enough", "b"]
+
+
 def test_cells_and_sizes_as_people_read_them() -> None:
     """Nothing for nothing; bytes in powers of 1000; numbers that are names as they are typed."""
     assert [cell(1000, column) for column in ("games", "id", "last epoch", "checkpoint id")] == [
