@@ -336,6 +336,13 @@ class TerminalProgress:
             self._bar.clear()
         self._output.message(message)
 
+    def text(self, text: str) -> None:
+        """A line of data at once, above the bar where both are on the same terminal."""
+        if self._bar is not None:
+            self._bar.clear()
+        self._output.text(text)
+        self._output.flush()
+
     def start(self, total: int, unit: str) -> None:
         """Shows the bar, if there is a terminal."""
         if not self._stream.isatty():

@@ -125,3 +125,24 @@ def test_progress_is_silent_where_there_is_no_terminal() -> None:
     progress.notice("something")
     progress.finish()
     assert err.getvalue() == "something\n"
+
+
+def test_lines_of_data_stand_above_the_bar() -> None:
+    """Where both are on one terminal, the bar is wiped away before a line is written."""
+    terminal = Terminal()
+    progress = Output(terminal, terminal).progress()
+    progress.start(2, "file")
+    progress.text("out/first.pkl")
+    progress.advance(1)
+    progress.finish()
+    line = next(line for line in terminal.getvalue().split("\n") if line.endswith("out/first.pkl"))
+    assert "file" in line  # the bar was there
+    assert line.split("\r")[-1] == "out/first.pkl"
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to it, as a terminal would."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
