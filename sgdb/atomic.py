@@ -12,14 +12,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from sgdb.errors import AlreadyExistsError, DiskFullError, FileAccessError
 
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @contextmanager
@@ -91,12 +91,14 @@ def unfinished_file(path: Path, *, mode: int) -> Iterator[Unfinished]:
             hidden.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the hidden files that killed processes have left in `folder`, as far as it is allowed."""
+def remove_leftovers(folder: Path, of: Collection[str] | None = None) -> None:
+    """Removes the hidden files that killed processes have left in `folder`, as far as it is allowed: in one
+    that is not only ours, those that were to get one of the names `of`."""
     try:
-        names = [name for name in os.listdir(folder) if _UNFINISHED.fullmatch(name)]  # noqa: PTH208
+        found = map(_UNFINISHED.fullmatch, os.listdir(folder))  # noqa: PTH208
     except OSError:
         return
+    names = [match[0] for match in found if match and (of is None or match[1] in of)]
     flags = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     for name in names:
         with suppress(OSError):

@@ -134,14 +134,17 @@ def test_what_is_there_is_not_replaced_unasked(
 
 
 def test_a_former_export_is_replaced_as_a_whole(settings: Settings, folder: Path, out: Path) -> None:
-    """Files of the former that the new one does not have go; others' files stay."""
+    """Files of the former that the new one does not have go, and folders that are empty then; others' files
+    stay."""
     write_legacy(folder / "1.pkl", base_seed=1)
+    write_legacy(folder / "3.pkl", config=(9, 9, 3))
     write_legacy(folder / "2.pkl", base_seed=2)
     migrate(settings, folder)
     _export(settings, out, ExportFormat.CSV)
     (out / "notes.txt").write_text("mine")
     _export(settings, out, ExportFormat.JSONL, overwrite=True, set_ids=(1,))
     assert [name for name in _files(out) if "csv" in name or "seed_2" in name] == []
+    assert list(out.rglob("num_rows=9")) == []
     assert (out / "notes.txt").read_text() == "mine"
 
 

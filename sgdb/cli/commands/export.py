@@ -64,7 +64,11 @@ def export(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there already.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files that are there already, and of a folder of tables the former export whole.",
+        ),
     ] = False,
 ) -> None:
     """Write benchmark sets and checkpoints back into files.
