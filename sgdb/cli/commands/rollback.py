@@ -145,9 +145,8 @@ def _backup_summary(document: dict[str, Any], output: Output) -> None:
 
 
 def _is_wanted(looked: RollbackResult, output: Output) -> bool:
-    files = counted(len(looked.files), "file")
-    question = f"Take run {looked.run_id} back ({files}: {_removed(looked)})?"
-    wanted = output.confirm(question)
+    output.message(f"run {looked.run_id} would be taken back: {_removed(looked)}")
+    wanted = output.confirm(f"Take run {looked.run_id} back?")
     if not wanted:
         output.message("nothing was changed (--yes goes on without asking)")
     return wanted
