@@ -113,6 +113,21 @@ def test_export_writes_pickles_and_weights(sgdb_process: Process, migrated: Path
         assert sgdb_process("export", *wrong, "--to", "none").returncode == 2
 
 
+def test_an_import_lists_its_trainings(sgdb_process: Process, engine: Engine, migrated: Path) -> None:
+    """Below the sets; in CSV, which is one table, where there are no sets."""
+    tables = ("--format", "jsonl", "--to")
+    assert sgdb_process("export", "--session", "dqn_small", *tables, "alone").returncode == 0
+    assert sgdb_process("export", "--all", *tables, "all").returncode == 0
+    (row,) = csv.DictReader(sgdb_process("import", "alone", "--format", "csv").stdout.splitlines())
+    assert (row["name"], row["status"], row["checkpoints"], row["+checkpoints"]) == (
+        "dqn_small", "identical", "2", "0",
+    )  # fmt: skip
+    (row,) = csv.DictReader(sgdb_process("import", "all", "--format", "csv").stdout.splitlines())
+    assert row["config"] == "5x5x3"
+    both = sgdb_process("import", "all").stdout
+    assert both.index("results") < both.index("training") < both.index("dqn_small")
+
+
 def test_a_run_is_listed_and_taken_back(sgdb_process: Process, engine: Engine, migrated: Path) -> None:
     """With what it brought of each kind."""
     listed = json.loads(sgdb_process("query", "runs", "--format", "json").stdout)
