@@ -31,7 +31,7 @@ from sgdb.database.extracts import (
 from sgdb.database.merging import merged_contents, require_complete
 from sgdb.database.revisions import current
 from sgdb.database.sets import StoredSet
-from sgdb.errors import AlreadyExistsError, SgdbError
+from sgdb.errors import AlreadyExistsError, FileAccessError, SgdbError
 from sgdb.interchange.formats import FORMATS
 from sgdb.interchange.manifest import MAX_BYTES, NAME, FileEntry, Manifest, SetEntry, is_below
 from sgdb.interchange.tables import (
@@ -274,7 +274,10 @@ class FolderWriter:
 
 
 def _read_former(path: Path) -> Manifest | None:
-    """The manifest that is to be replaced; None where it cannot be read, or is none."""
+    """The manifest that is to be replaced; None where it cannot be read, or is none. Raises FileAccessError
+    for a pipe or a device, which would not be replaced, and may never answer."""
+    if path.exists() and not path.is_file():
+        raise FileAccessError(f"cannot write {path}: it is no regular file", hint="give another --to")
     try:
         with path.open("rb") as file:
             return Manifest.from_bytes(file.read(MAX_BYTES))
