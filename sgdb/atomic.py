@@ -12,14 +12,14 @@ import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from sgdb.errors import AlreadyExistsError, DiskFullError, FileAccessError
 
-_UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.part", re.DOTALL)
+_UNFINISHED = re.compile(r"\.(.+)\.[0-9a-f]{8}\.part", re.DOTALL)
 
 
 @contextmanager
@@ -27,12 +27,14 @@ def atomic_file(path: Path, *, overwrite: bool, mode: int = 0o666) -> Iterator[B
     """A binary file that gets its name only after everything is written and on disk.
 
     Without `overwrite` a file that stands there already is left alone and AlreadyExistsError is raised,
-    also when it appears while writing; with it, the new file takes over the old one's permissions. Raises
-    DiskFullError and FileAccessError; whatever happens, nothing half-written is left behind. `mode` is that
-    of a new file, less the umask.
+    also when it appears while writing; with it, the new file takes over the old one's permissions. A folder,
+    a device or a pipe is never replaced. Raises DiskFullError and FileAccessError; whatever happens, nothing
+    half-written is left behind. `mode` is that of a new file, less the umask.
     """
     if not overwrite and os.path.lexists(path):
         raise _exists(path)
+    if not _replaceable(path):  # a rename would put the file in the place of /dev/null for everybody
+        raise FileAccessError(f"cannot write {path}: it is no regular file", hint="name another file")
     with _file_errors(path), unfinished_file(path, mode=mode) as unfinished:
         with suppress(FileNotFoundError):
             os.fchmod(unfinished.file.fileno(), stat.S_IMODE(path.stat().st_mode))
@@ -89,12 +91,14 @@ def unfinished_file(path: Path, *, mode: int) -> Iterator[Unfinished]:
             hidden.unlink()
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Removes the hidden files that killed processes have left in `folder`, as far as it is allowed."""
+def remove_leftovers(folder: Path, of: Collection[str] | None = None) -> None:
+    """Removes the hidden files that killed processes have left in `folder`, as far as it is allowed: in one
+    that is not only ours, those that were to get one of the names `of`."""
     try:
-        names = [name for name in os.listdir(folder) if _UNFINISHED.fullmatch(name)]  # noqa: PTH208
+        found = map(_UNFINISHED.fullmatch, os.listdir(folder))  # noqa: PTH208
     except OSError:
         return
+    names = [match[0] for match in found if match and (of is None or match[1] in of)]
     flags = os.O_RDWR | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     for name in names:
         with suppress(OSError):
@@ -159,8 +163,17 @@ def _file_errors(path: Path) -> Iterator[None]:
         raise file_error(error, f"cannot write {path}") from error
 
 
+def _replaceable(path: Path) -> bool:
+    """Whether nothing, a regular file, or a link to one of these stands at `path`."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except OSError:  # nothing there, or what the system will say when it is written
+        return True
+
+
 def _exists(path: Path) -> AlreadyExistsError:
-    return AlreadyExistsError(f"{path} exists already", hint="give --overwrite to replace it")
+    hint = "give --overwrite to replace it" if _replaceable(path) else "name another file"
+    return AlreadyExistsError(f"{path} exists already", hint=hint)
 
 
 def _create(path: Path, mode: int) -> tuple[Path, int]:

@@ -61,6 +61,33 @@ def test_an_existing_file_is_not_replaced_unasked(folder: Path) -> None:
     assert _names(folder) == ["file"]
 
 
+def test_what_is_no_regular_file_is_never_replaced(folder: Path) -> None:
+    """A pipe, a link to a device and a folder stay; and nobody is told that --overwrite helps."""
+    os.mkfifo(folder / "pipe")
+    (folder / "device").symlink_to(os.devnull)
+    (folder / "folder").mkdir()
+    for name in ("pipe", "device", "folder"):
+        path = folder / name
+        kind = path.lstat().st_mode
+        with (
+            pytest.raises(FileAccessError, match="no regular file"),
+            atomic_file(path, overwrite=True) as file,
+        ):
+            file.write(b"ours")
+        with pytest.raises(AlreadyExistsError) as error, atomic_file(path, overwrite=False):
+            raise AssertionError
+        assert (error.value.hint, path.lstat().st_mode) == ("name another file", kind)
+    assert _names(folder) == ["device", "folder", "pipe"]
+
+
+def test_in_a_folder_of_others_only_our_own_leftovers_go(folder: Path) -> None:
+    """Those that were to get one of our names."""
+    for name in (".a.0123abcd.part", ".b.0123abcd.part", ".a.0123abcd.part.0123abcd.part", "a.0123abcd.part"):
+        (folder / name).write_bytes(b"")
+    remove_leftovers(folder, {"a"})
+    assert _names(folder) == [".a.0123abcd.part.0123abcd.part", ".b.0123abcd.part", "a.0123abcd.part"]
+
+
 def test_a_folder_that_is_a_file_is_a_clear_error(folder: Path) -> None:
     """The error names the path and what the system said."""
     (folder / "file").write_bytes(b"")

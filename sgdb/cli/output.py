@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import sys
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -27,9 +28,11 @@ _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} 
         *range(0xD800, 0xE000),
     )
 }  # fmt: skip
+# Blanks that fill the last column up: a terminal that is narrower would fold them into empty lines.
+_TRAILING = re.compile(r" +(\x1b\[0m)?$", re.MULTILINE)
 # Columns whose numbers are names: they are pasted back, so no digits are grouped.
 _NAMES = {"seed", "base_seed", "set", "run", "id", "benchmark_set_id", "game_index", "game_id", "pid",
-          "epoch", "session"}  # fmt: skip
+          "epoch", "last_epoch", "session", "session_id", "checkpoint_id"}  # fmt: skip
 
 
 class Format(StrEnum):
@@ -63,7 +66,7 @@ def cell(value: Any, column: str = "") -> str:
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, int):
-        return str(value) if column in _NAMES else f"{value:,}"
+        return str(value) if column.replace(" ", "_") in _NAMES else f"{value:,}"
     return harmless(json.dumps(value) if isinstance(value, list | dict) else str(value))
 
 
@@ -258,7 +261,9 @@ class Output:
             table.add_row(*map(Text, row))
         console = self._console(self._stdout)
         console.width = 10_000  # nothing is cut or folded: on a narrow terminal a long line goes on below
-        console.print(table)
+        with console.capture() as drawn:
+            console.print(table)
+        self._stdout.write(_TRAILING.sub(r"\1", drawn.get()))
 
     def _markdown(self, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         def line(cells: Iterable[str]) -> str:
@@ -330,6 +335,13 @@ class TerminalProgress:
         if self._bar is not None:
             self._bar.clear()
         self._output.message(message)
+
+    def text(self, text: str) -> None:
+        """A line of data at once, above the bar where both are on the same terminal."""
+        if self._bar is not None:
+            self._bar.clear()
+        self._output.text(text)
+        self._output.flush()
 
     def start(self, total: int, unit: str) -> None:
         """Shows the bar, if there is a terminal."""

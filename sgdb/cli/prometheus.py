@@ -64,8 +64,13 @@ def families(document: Mapping[str, Any], *, is_up: bool) -> list[Family]:
         ),
         _single("sgdb_debts", "Saves that have not reached both sides of a dual storage.", document["debts"]),
         _single(
+            "sgdb_training_debts",
+            "What trainings could not tell the database, as events.",
+            document["training_debts"],
+        ),
+        _single(
             "sgdb_oldest_debt_timestamp_seconds",
-            "Since when the oldest of these saves is owed.",
+            "Since when the oldest of both is owed.",
             _timestamp(document["owed_since"]),
         ),
         _single(

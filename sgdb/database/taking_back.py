@@ -123,7 +123,8 @@ def find_run(connection: Connection, run_id: int | None, *, lock: bool = False) 
     if row.status == ROLLED_BACK:
         raise UsageError(
             f"run {run_id} has been taken back already{_by(connection, run_id)}",
-            hint=f"taking its files again brings everything back: sgdb {row.kind}",
+            hint=f"taking its files again brings everything back: sgdb {row.kind} FOLDER; "
+            f"`sgdb query runs {run_id}` names them",
         )
     if row.status == RUNNING and at_work(connection, [run_id]):
         raise BusyError(

@@ -278,4 +278,6 @@ def _require_runs(order: _Reader, name: str, runs: Any) -> None:
 
 
 def _damaged(what: str) -> ExportedFolderError:
-    return ExportedFolderError(f"{NAME}: {what}", hint="export the sets again: sgdb export --to FOLDER --all")
+    return ExportedFolderError(
+        f"{NAME}: {what}", hint="export the sets again: sgdb export --all --format jsonl --to FOLDER"
+    )

@@ -18,7 +18,7 @@ from typing import BinaryIO
 from sqlalchemy import Connection
 
 import sgdb
-from sgdb.atomic import atomic_file, file_error, make_folder
+from sgdb.atomic import atomic_file, file_error, make_folder, remove_leftovers
 from sgdb.database.coverage import stored_games
 from sgdb.database.extracts import (
     extract_bots,
@@ -31,7 +31,7 @@ from sgdb.database.extracts import (
 from sgdb.database.merging import merged_contents, require_complete
 from sgdb.database.revisions import current
 from sgdb.database.sets import StoredSet
-from sgdb.errors import AlreadyExistsError, SgdbError
+from sgdb.errors import AlreadyExistsError, FileAccessError, SgdbError
 from sgdb.interchange.formats import FORMATS
 from sgdb.interchange.manifest import MAX_BYTES, NAME, FileEntry, Manifest, SetEntry, is_below
 from sgdb.interchange.tables import (
@@ -117,6 +117,7 @@ class FolderWriter:
         self._folder = folder
         self._format = format
         self._overwrite = overwrite
+        self._made: set[Path] = set()
         self._kind = FORMATS[format]
         self._kind.require()
         self._sets = self._planned(sets)
@@ -127,6 +128,7 @@ class FolderWriter:
         if self._trainings is not None:
             self._paths += [path for path, _, _ in self._trainings.weights()]
         self.file_count = len(self._paths) + 1
+        self._names = {Path(path).name for path in (NAME, *self._paths)}
         there = [path for path in (NAME, *self._paths) if os.path.lexists(folder / path)]
         if there and not overwrite:
             what = "exists" if len(there) == 1 else f"and {len(there) - 1} more exist"
@@ -162,7 +164,7 @@ class FolderWriter:
         Raises DiskFullError, FileAccessError or ValueRefusedError; what is written by then stays, and is no
         export without its manifest.
         """
-        make_folder(self._folder)
+        self._make(self._folder)
         if self._overwrite:
             self._remove_former()
         files = {}
@@ -208,6 +210,13 @@ class FolderWriter:
             file.write(raw)
         yield WrittenFile(self._folder / NAME, None, hashlib.sha256(raw).hexdigest(), len(raw))
 
+    def _make(self, folder: Path) -> None:
+        """Has the folder there, without the hidden files of exports that were killed."""
+        if folder not in self._made:
+            make_folder(folder)
+            remove_leftovers(folder, self._names)
+            self._made.add(folder)
+
     def _set_rows(self) -> Iterator[Row]:
         for one in self._sets:
             config = one.stored.config
@@ -222,7 +231,7 @@ class FolderWriter:
 
     def _table(self, name: str, table: Table, rows: Iterable[Row]) -> FileEntry:
         path = self._folder / name
-        make_folder(path.parent)
+        self._make(path.parent)
         with atomic_file(path, overwrite=self._overwrite) as file:
             hashed = HashedFile(file)
             count = self._kind.write(hashed, table, rows)  # type: ignore[arg-type]
@@ -230,7 +239,7 @@ class FolderWriter:
 
     def _bytes(self, name: str, pieces: Iterable[bytes]) -> FileEntry:
         path = self._folder / name
-        make_folder(path.parent)
+        self._make(path.parent)
         with atomic_file(path, overwrite=self._overwrite) as file:
             hashed = HashedFile(file)
             for piece in pieces:
@@ -252,12 +261,23 @@ class FolderWriter:
                 if entry.path not in self._paths and is_below(self._folder, stale.parent):
                     with suppress(FileNotFoundError, NotADirectoryError):
                         stale.unlink()
+                        self._remove_empty(stale.parent)
         except OSError as error:
             raise file_error(error, f"cannot replace the export in {self._folder}") from error
 
+    def _remove_empty(self, folder: Path) -> None:
+        """Removes the folders below ours that are empty now, from here upwards."""
+        with suppress(OSError):  # the first that holds something
+            while folder != self._folder:
+                folder.rmdir()
+                folder = folder.parent
+
 
 def _read_former(path: Path) -> Manifest | None:
-    """The manifest that is to be replaced; None where it cannot be read, or is none."""
+    """The manifest that is to be replaced; None where it cannot be read, or is none. Raises FileAccessError
+    for a pipe or a device, which would not be replaced, and may never answer."""
+    if path.exists() and not path.is_file():
+        raise FileAccessError(f"cannot write {path}: it is no regular file", hint="give another --to")
     try:
         with path.open("rb") as file:
             return Manifest.from_bytes(file.read(MAX_BYTES))

@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine
 
-from sgdb.atomic import atomic_file
+from sgdb.atomic import atomic_file, remove_leftovers
 from sgdb.database.access import ready_engine
 from sgdb.database.blobs import find_blobs, remove_unused
 from sgdb.database.checkpoints import (
@@ -106,6 +106,7 @@ def get(options: GetOptions, settings: Settings, progress: Progress | None = Non
         found = get_checkpoint(connection, options.checkpoint_id)
         known = stored_bytes(found, optimizer=options.optimizer)
         files, written = checkpoint_files(settings, connection), 0
+        remove_leftovers(options.to.parent, {options.to.name})
         progress.start(known.size_bytes or 0, "B")
         try:
             with atomic_file(options.to, overwrite=options.overwrite) as file:

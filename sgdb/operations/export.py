@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sqlalchemy import Connection
 
-from sgdb.atomic import atomic_file, make_folder
+from sgdb.atomic import atomic_file, make_folder, remove_leftovers
 from sgdb.database.access import ready_engine
 from sgdb.database.archives import write_archive
 from sgdb.database.checkpoints import find_epoch
@@ -30,7 +30,7 @@ from sgdb.database.provenance import set_ids, sources
 from sgdb.database.runs import IMPORT
 from sgdb.database.sessions import get_session
 from sgdb.database.sets import StoredSet, describe_set, fetch_games, fetch_results, find_bots
-from sgdb.errors import AlreadyExistsError, IncompleteSetError, NotFoundError, UsageError
+from sgdb.errors import AlreadyExistsError, DiskFullError, IncompleteSetError, NotFoundError, UsageError
 from sgdb.interchange.trainings import Trainings
 from sgdb.interchange.writing import FolderWriter, HashedFile
 from sgdb.pickles.checkpoints import checkpoint_name
@@ -136,6 +136,11 @@ def export(
                 progress.advance(1, file.path.name)
                 if on_file is not None:
                     on_file(file)
+        except DiskFullError as error:
+            if not files or options.overwrite:
+                raise
+            hint = "make room, then run the command again with --overwrite: some files are there already"
+            raise DiskFullError(error.message, hint=hint) from error
         finally:
             progress.finish()
     return ExportResult(files, without)
@@ -164,6 +169,7 @@ def _files(plans: list[_Plan], options: ExportOptions) -> Iterator[ExportedFile]
     """The files of these plans, each when it is written."""
     if plans:
         make_folder(options.to)
+        remove_leftovers(options.to, {plan.name for plan in plans})
     for plan in plans:
         yield _write(options.to / plan.name, plan, options.overwrite)
 

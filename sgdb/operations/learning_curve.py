@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,10 @@ class LearningCurveResult:
             if isinstance(row["value"], float):
                 found.setdefault(row["metric"], []).append((row["epoch"], row["value"]))
         return found
+
+    def not_drawn(self) -> dict[str, int]:
+        """By metric, how many of its values `lines` leaves out, since they are not finite."""
+        return dict(Counter(row["metric"] for row in self.rows if not isinstance(row["value"], float)))
 
     def to_json(self) -> dict[str, Any]:
         """The document that scripts rely on."""

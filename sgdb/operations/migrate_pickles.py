@@ -35,7 +35,7 @@ from sgdb.errors import (
     NotFoundError,
     SgdbError,
 )
-from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint
+from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint, require_weights_folders
 from sgdb.pickles.files import FileSource
 from sgdb.pickles.inert import shown
 from sgdb.pickles.legacy import LegacyFile, Parts
@@ -192,9 +192,7 @@ def migrate_pickles(
     started = time.monotonic()
     paths = _paths(options, settings, progress)
     selection = select_files(paths, recursive=options.recursive, only=options.only)
-    for folder in options.weights_dirs:
-        if not folder.is_dir():
-            raise NotFoundError(f"no such folder: {folder}", hint="check the path given with --weights-dir")
+    require_weights_folders(options.weights_dirs)
 
     def on_wait() -> None:
         progress.notice("waiting for another command: one at work on the same data, or a dry run")

@@ -284,7 +284,7 @@ class _Originals:
             else:
                 unsaved.append((file, found))
         if unsaved and not self._options.discard_originals:
-            raise _last_copy(run.id, unsaved)
+            raise _last_copy(run, unsaved)
         for file, _ in unsaved:
             fates[file.id] = _Original("discarded")
         return fates | self._write(to_write)
@@ -359,7 +359,7 @@ def _free_path(folder: Path, file: FileToTakeBack, taken: set[Path]) -> Path:
     )
 
 
-def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCopyError:
+def _last_copy(run: RunToTakeBack, lost: list[tuple[FileToTakeBack, Found]]) -> LastCopyError:
     # An import has one file, the manifest, for each of its sets.
     named = list(
         dict.fromkeys(
@@ -374,9 +374,11 @@ def _last_copy(run_id: int, lost: list[tuple[FileToTakeBack, Found]]) -> LastCop
         sets = {file.benchmark_set_id for file, _ in lost}
         is_short = None not in sets and len(sets) <= _SHOWN
         chosen = " ".join(f"--set {set_id}" for set_id in sorted(filter(None, sets))) if is_short else "--all"
-        hint = f"keep their rows as pickles first: sgdb export {chosen} --to FOLDER"
+        # A pickle holds less than a folder of tables: no moves, and no training that a program told of.
+        form, asked = ("tables", " --format jsonl") if run.kind == IMPORT else ("pickles", "")
+        hint = f"keep their rows as {form} first: sgdb export {chosen}{asked} --to FOLDER"
     return LastCopyError(
-        f"taking run {run_id} back would destroy the last copy of {len(named)} of its files: "
+        f"taking run {run.id} back would destroy the last copy of {len(named)} of its files: "
         f"{'; '.join(named[:_SHOWN])}{more}",
         hint=f"nothing was changed; {hint}. Or let them go: --discard-originals",
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,10 +20,12 @@ from sgdb.database.own_tables import find_own_tables
 from sgdb.database.revisions import require_current
 from sgdb.database.sizes import database_size
 from sgdb.database.upkeep import TableUpkeep, Upkeep, transaction_ids_used, upkeep
-from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError
+from sgdb.errors import BusyError, EnvironmentFaultError, FileAccessError, SgdbError
 from sgdb.progress import Progress, Silent
 from sgdb.settings import Settings
 from sgdb.storage.journal import Journal
+from sgdb.storage.training_notes import TrainingNotes
+from sgdb.wording import counted
 
 _LOCK_TIMEOUT = 0.2  # seconds that each locked table is waited for; whoever comes later waits behind us
 _PATIENCE = "5s"  # for the table that tells the schema's revision, without which nothing can be told
@@ -38,9 +40,10 @@ class Limits:
     """From where on `reasons` speak of something. Ages in seconds, shares from 0 to 1.
 
     `backup_age` is that of the newest proven backup, `debt_age` that of the oldest save that has not reached
-    both sides of a dual storage, `transaction_age` that of the oldest open transaction. `dead_rows` and
-    `bloat` are shares of one table, and speak only of tables with MANY_ROWS dead rows, or MANY_BYTES to gain.
-    `cache_hits` is the least share; the others are the most that is fine.
+    both sides of a dual storage, or of what a training could not tell the database, `transaction_age` that of
+    the oldest open transaction. `dead_rows` and `bloat` are shares of one table, and speak only of tables
+    with MANY_ROWS dead rows, or MANY_BYTES to gain. `cache_hits` is the least share; the others are the most
+    that is fine.
     """
 
     backup_age: float = 7 * _DAY
@@ -128,8 +131,8 @@ class StatsResult:
     """All of it. `fault` is why there is no `database`: no server, no schema, no right to look, or a lock.
 
     `unseen` are sentences on what this user, or this server, does not let one see. `debts` are saves of dual
-    storages that have not reached both sides, the oldest `owed_since`; `mismatches` are values on which the
-    two sides differ.
+    storages that have not reached both sides, `training_debts` what trainings could not tell the database,
+    the oldest of both `owed_since`; `mismatches` are values on which the two sides differ.
     """
 
     address: str
@@ -142,6 +145,13 @@ class StatsResult:
     mismatches: int
     unseen: tuple[str, ...]
     reasons: tuple[Reason, ...]
+    training_debts: int = 0
+
+    @property
+    def owed(self) -> str:
+        """What is owed, in words; empty where nothing is."""
+        kinds = {"save": self.debts, "training event": self.training_debts}
+        return ", ".join(counted(number, what) for what, number in kinds.items() if number)
 
     def to_json(self) -> dict[str, Any]:
         """The command's JSON document."""
@@ -160,6 +170,7 @@ class StatsResult:
             "debts": self.debts,
             "owed_since": _spelled(self.owed_since),
             "mismatches": self.mismatches,
+            "training_debts": self.training_debts,
             "unseen": list(self.unseen),
             "reasons": [asdict(reason) for reason in self.reasons],
         }
@@ -185,7 +196,8 @@ def stats(options: StatsOptions, settings: Settings, progress: Progress | None =
     except (EnvironmentFaultError, BusyError) as error:
         fault = error
     address = address_of(settings) if database is None else database.address
-    backup, debts, owed_since, mismatches = None, 0, None, 0
+    backup, debts, mismatches = None, 0, 0
+    since: list[str] = []
     try:
         backup = _last_backup(settings, origin or Origin(address, "", None))
     except FileAccessError as error:
@@ -194,9 +206,11 @@ def stats(options: StatsOptions, settings: Settings, progress: Progress | None =
         journal = Journal(settings.journal_folder)
         owed = journal.debts()
         debts, mismatches = sum(debt.saves for debt in owed), len(journal.mismatches())
-        owed_since = datetime.fromisoformat(owed[0].since) if owed else None
+        since += [debt.since for debt in owed]
     except FileAccessError as error:
         unseen.append(f"debts of dual storages: {error.message}")
+    notes = list(TrainingNotes(settings.journal_folder).read(None, _told_to(unseen)))
+    since += [note.written_at for note in notes]
     found = StatsResult(
         address=address,
         database=database,
@@ -204,12 +218,17 @@ def stats(options: StatsOptions, settings: Settings, progress: Progress | None =
         backups_folder=str(settings.backups_folder),
         backup=backup,
         debts=debts,
-        owed_since=owed_since,
+        owed_since=min(map(datetime.fromisoformat, since), default=None),
         mismatches=mismatches,
         unseen=tuple(unseen),
         reasons=(),
+        training_debts=len(notes),
     )
     return replace(found, reasons=tuple(_reasons(found, options.limits)))
+
+
+def _told_to(unseen: list[str]) -> Callable[[SgdbError], object]:
+    return lambda error: unseen.append(f"what trainings owe: {error.message}")
 
 
 def _require_current_soon(connection: Connection) -> None:
@@ -255,12 +274,12 @@ def _last_backup(settings: Settings, origin: Origin) -> LastBackup | None:
 
 
 def _reasons(found: StatsResult, limits: Limits) -> Iterator[Reason]:
-    if found.debts and found.owed_since is not None:
+    if found.owed_since is not None:
         age = (datetime.now(UTC) - found.owed_since).total_seconds()
         if age > limits.debt_age:
             yield Reason(
                 "debt_age",
-                f"{found.debts:,} saves have been on one side of a dual storage only for {spelled_age(age)}",
+                f"{found.owed} owed for {spelled_age(age)}",
                 "sgdb sync",
             )
     if found.mismatches:

@@ -37,7 +37,7 @@ from sgdb.errors import (
     SgdbError,
     UsageError,
 )
-from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint
+from sgdb.pickles.checkpoints import CheckpointFile, find_weights, is_checkpoint, require_weights_folders
 from sgdb.pickles.files import FileSource, Source
 from sgdb.pickles.inert import shown
 from sgdb.pickles.legacy import LegacyFile
@@ -169,6 +169,7 @@ def verify(options: VerifyOptions, settings: Settings, progress: Progress | None
         raise UsageError("--sample and --jobs take numbers from 1")
     progress = progress or Silent()
     selection = select_files(options.paths, recursive=options.recursive, only=options.only)
+    require_weights_folders(options.weights_dirs)
     limit = None if options.all_examples else SHOWN_EXAMPLES
     with ready_engine(settings, progress.notice) as engine, transaction(engine, read_only=True) as connection:
         files = checkpoint_files(settings, connection)

@@ -17,7 +17,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sgdb.errors import LayoutError, ValueRefusedError
+from sgdb.errors import LayoutError, NotFoundError, ValueRefusedError
 from sgdb.pickles import attributes
 from sgdb.pickles.files import Copy, HashedStream, Source, tee
 from sgdb.pickles.inert import Instance, shown
@@ -112,6 +112,13 @@ def find_weights(name: str, folders: Iterable[Path]) -> Path | None:
     if bare in ("", ".", "..") or not attributes.storable_text(bare):
         return None
     return next((folder / bare for folder in folders if os.path.lexists(folder / bare)), None)
+
+
+def require_weights_folders(folders: Iterable[Path]) -> None:
+    """Raises NotFoundError for a folder that is not there: weights would only seem to be missing."""
+    for folder in folders:
+        if not folder.is_dir():
+            raise NotFoundError(f"no such folder: {folder}", hint="check the path given with --weights-dir")
 
 
 class CheckpointFile:

@@ -113,6 +113,21 @@ def test_export_writes_pickles_and_weights(sgdb_process: Process, migrated: Path
         assert sgdb_process("export", *wrong, "--to", "none").returncode == 2
 
 
+def test_an_import_lists_its_trainings(sgdb_process: Process, engine: Engine, migrated: Path) -> None:
+    """Below the sets; in CSV, which is one table, where there are no sets."""
+    tables = ("--format", "jsonl", "--to")
+    assert sgdb_process("export", "--session", "dqn_small", *tables, "alone").returncode == 0
+    assert sgdb_process("export", "--all", *tables, "all").returncode == 0
+    (row,) = csv.DictReader(sgdb_process("import", "alone", "--format", "csv").stdout.splitlines())
+    assert (row["name"], row["status"], row["checkpoints"], row["+checkpoints"]) == (
+        "dqn_small", "identical", "2", "0",
+    )  # fmt: skip
+    (row,) = csv.DictReader(sgdb_process("import", "all", "--format", "csv").stdout.splitlines())
+    assert row["config"] == "5x5x3"
+    both = sgdb_process("import", "all").stdout
+    assert both.index("results") < both.index("training") < both.index("dqn_small")
+
+
 def test_a_run_is_listed_and_taken_back(sgdb_process: Process, engine: Engine, migrated: Path) -> None:
     """With what it brought of each kind."""
     listed = json.loads(sgdb_process("query", "runs", "--format", "json").stdout)
@@ -121,6 +136,8 @@ def test_a_run_is_listed_and_taken_back(sgdb_process: Process, engine: Engine, m
     files = json.loads(sgdb_process("query", "runs", 1, "--format", "json").stdout)
     assert sorted(file["checkpoints_inserted"] for file in files) == [0, 0, 0, 1, 1]
     assert json.loads(sgdb_process("status", "--format", "json").stdout)["files"]["unchanged"] == 5
+    rows = list(csv.DictReader(sgdb_process("rollback", "--dry-run", "--format", "csv").stdout.splitlines()))
+    assert [row["checkpoints"] for row in rows] == ["", "1", "0", "1", "0"]
     document = json.loads(sgdb_process("rollback", "--yes", "--format", "json").stdout)
     assert document["removed"] == {
         "games": 10, "results": 10, "sessions": 1, "checkpoints": 2, "weights": 2, "sets": 1, "bots": 2,

@@ -105,7 +105,9 @@ def test_prune_asks(sgdb_process: Process, home: str, engine: Engine) -> None:
     done = sgdb_process(*words, SGDB_HOME=home)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == (
-        "5 checkpoints would go, 1.5 kB; kept: 1\nnothing was changed (--yes goes on without asking)\n"
+        "5 checkpoints would go, 1.5 kB; kept: 1\n"
+        "epochs that would go: 0, 1, 2, 3, 4\n"
+        "nothing was changed (--yes goes on without asking)\n"
     )
     done = sgdb_process(*words, "--dry-run", SGDB_HOME=home)
     assert (done.returncode, "dry run: nothing was changed" in done.stderr) == (0, True)

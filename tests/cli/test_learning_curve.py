@@ -23,6 +23,7 @@ def test_a_training_in_numbers_and_as_charts(sgdb_process: Process, engine: Engi
     done = sgdb_process("query", "learning-curve", "first", "--plot")
     assert done.stdout.count("session 1 (first): agent\n") == 2
     assert done.stdout.count("\nepoch\n") == 2
+    assert done.stderr == "not drawn, since not finite: 1 value of 'reward'\n"
     done = sgdb_process("query", "learning-curve", "first", "--plot", "curve.svg")
     assert "wrote curve.svg" in done.stderr
     assert "0.500" in done.stdout

@@ -70,8 +70,23 @@ def test_a_table_in_a_pipe_is_never_cut() -> None:
     assert "x" * 500 in out.getvalue()
 
 
+def test_a_table_has_no_blanks_at_the_ends_of_its_lines() -> None:
+    """A narrow terminal would fold them into lines of their own."""
+    out = io.StringIO()
+    rows = [{"bot": "a", "note": "long enough"}, {"bot": "b", "note": None}]
+    Output(out, io.StringIO()).data(Format.TABLE, ("bot", "note"), rows, None, title="bots")
+    lines = out.getvalue().splitlines()
+    assert lines == ["bots", "bot  note", "─" * 16, "a    long enough", "b"]
+
+
 def test_cells_and_sizes_as_people_read_them() -> None:
-    """Nothing for nothing; bytes in powers of 1000."""
+    """Nothing for nothing; bytes in powers of 1000; numbers that are names as they are typed."""
+    assert [cell(1000, column) for column in ("games", "id", "last epoch", "checkpoint id")] == [
+        "1,000",
+        "1000",
+        "1000",
+        "1000",
+    ]
     assert [cell(value) for value in (None, True, 1.23456, 1000, {"a": 1}, "x")] == [
         "",
         "yes",
@@ -110,3 +125,24 @@ def test_progress_is_silent_where_there_is_no_terminal() -> None:
     progress.notice("something")
     progress.finish()
     assert err.getvalue() == "something\n"
+
+
+def test_lines_of_data_stand_above_the_bar() -> None:
+    """Where both are on one terminal, the bar is wiped away before a line is written."""
+    terminal = Terminal()
+    progress = Output(terminal, terminal).progress()
+    progress.start(2, "file")
+    progress.text("out/first.pkl")
+    progress.advance(1)
+    progress.finish()
+    line = next(line for line in terminal.getvalue().split("\n") if line.endswith("out/first.pkl"))
+    assert "file" in line  # the bar was there
+    assert line.split("\r")[-1] == "out/first.pkl"
+
+
+class Terminal(io.StringIO):
+    """Keeps what is written to it, as a terminal would."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True

@@ -134,7 +134,8 @@ def test_on_a_terminal_it_asks(
     _, err = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == code
-    assert "Take run 1 back (2 files: 40 games, 70 results, " in err
+    assert "run 1 would be taken back: 40 games, 70 results, " in err
+    assert "Take run 1 back? [y/N] " in err
     assert count(engine, "games") == (0 if code == 0 else 40)
 
 

@@ -123,4 +123,5 @@ def test_a_server_that_is_away(sgdb_process: Process, format: str) -> None:
     families = {family.name: family for family in text_string_to_metric_families(done.stdout)}
     assert families["sgdb_up"].samples[0].value == 0
     assert families["sgdb_debts"].samples[0].value == 0
+    assert families["sgdb_training_debts"].samples[0].value == 0
     assert "sgdb_database_size_bytes" not in families

@@ -403,6 +403,8 @@ def test_weights_in_another_folder(settings: Settings, engine: Engine, folder: P
     assert not _verify(settings, folder, weights_dirs=(tmp_path / "moved",)).equal
     with pytest.raises(NotFoundError, match="no such folder"):
         migrate(settings, folder, weights_dirs=(models,))
+    with pytest.raises(NotFoundError, match="no such folder"):
+        _verify(settings, folder, weights_dirs=(models,))
 
 
 def test_a_checkpoint_without_its_weights_gets_them_later(

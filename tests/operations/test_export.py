@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import resource
 from collections.abc import Callable
 from itertools import count as counter
 from pathlib import Path
@@ -13,7 +14,14 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy import Engine
 
-from sgdb.errors import AlreadyExistsError, ArchiveError, IncompleteSetError, NotFoundError, UsageError
+from sgdb.errors import (
+    AlreadyExistsError,
+    ArchiveError,
+    DiskFullError,
+    IncompleteSetError,
+    NotFoundError,
+    UsageError,
+)
 from sgdb.operations.export import ExportOptions, ExportResult, export
 from sgdb.records import ExportFormat
 from sgdb.settings import Settings
@@ -203,6 +211,31 @@ def test_a_file_that_is_there_is_not_replaced_unasked(
     assert [path.read_text() for path in out.iterdir()] == ["mine"]
     assert len(_export(settings, out, format=format, overwrite=True).files) == 2
     assert plain(out / taken)["base_seed"] == 2
+
+
+@pytest.mark.parametrize("format", [ExportFormat.PICKLE, ExportFormat.CSV])
+def test_what_to_do_after_a_full_disk(
+    settings: Settings, folder: Path, out: Path, format: ExportFormat
+) -> None:
+    """The files that were written are whole and stay, so the same command again needs --overwrite; what a
+    killed export has left is gone then. The limit on a file's size is the system's."""
+    migrate(settings, write_legacy(folder / "a", base_seed=1, num_games=2, num_results=2))
+    migrate(settings, write_legacy(folder / "b", base_seed=2, num_games=300, num_results=300))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, limits[1]))
+    try:
+        with pytest.raises(DiskFullError) as caught:
+            _export(settings, out, 1, 2, format=format)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert "run the command again with --overwrite" in str(caught.value.hint)
+    written = {path for path in out.rglob("*") if path.is_file()}
+    assert written
+    leftover = min(written).with_name(f".{min(written).name}.0123abcd.part")
+    leftover.write_bytes(b"")
+    result = _export(settings, out, 1, 2, format=format, overwrite=True)
+    assert {path for path in out.rglob("*") if path.is_file()} == {file.path for file in result.files}
+    assert written < {file.path for file in result.files}
 
 
 @pytest.mark.parametrize(

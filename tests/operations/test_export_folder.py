@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from sgdb.errors import AlreadyExistsError, IncompleteSetError, MissingPackageError, ValueRefusedError
+from sgdb.errors import (
+    AlreadyExistsError,
+    FileAccessError,
+    IncompleteSetError,
+    MissingPackageError,
+    ValueRefusedError,
+)
 from sgdb.operations.export import ExportOptions, ExportResult, export
 from sgdb.records import ExportFormat
 from sgdb.settings import Settings
@@ -134,15 +141,30 @@ def test_what_is_there_is_not_replaced_unasked(
 
 
 def test_a_former_export_is_replaced_as_a_whole(settings: Settings, folder: Path, out: Path) -> None:
-    """Files of the former that the new one does not have go; others' files stay."""
+    """Files of the former that the new one does not have go, and folders that are empty then; others' files
+    stay."""
     write_legacy(folder / "1.pkl", base_seed=1)
+    write_legacy(folder / "3.pkl", config=(9, 9, 3))
     write_legacy(folder / "2.pkl", base_seed=2)
     migrate(settings, folder)
     _export(settings, out, ExportFormat.CSV)
     (out / "notes.txt").write_text("mine")
     _export(settings, out, ExportFormat.JSONL, overwrite=True, set_ids=(1,))
     assert [name for name in _files(out) if "csv" in name or "seed_2" in name] == []
+    assert list(out.rglob("num_rows=9")) == []
     assert (out / "notes.txt").read_text() == "mine"
+
+
+def test_a_pipe_in_the_place_of_the_manifest_is_not_waited_for(
+    settings: Settings, folder: Path, out: Path
+) -> None:
+    """Nobody may ever write to it; and nothing else is written."""
+    migrate(settings, write_legacy(folder / "1.pkl"))
+    out.mkdir(parents=True)
+    os.mkfifo(out / "manifest.json")
+    with pytest.raises(FileAccessError, match="no regular file"):
+        _export(settings, out, ExportFormat.CSV, overwrite=True)
+    assert [path.name for path in out.iterdir()] == ["manifest.json"]
 
 
 def test_a_former_manifest_cannot_have_foreign_files_removed(

@@ -307,8 +307,9 @@ def test_an_import_can_be_taken_back(
     assert count(other_engine, "game_histories") == 0
     assert ask(other_engine, "SELECT count(*), sum(id) FROM games") == before
     assert verify(VerifyOptions(), other).equal
-    with pytest.raises(UsageError, match="taken back already"):
+    with pytest.raises(UsageError, match="taken back already") as caught:
         rollback(RollbackOptions(result.run_id), other)
+    assert "sgdb import FOLDER" in str(caught.value.hint)
     assert _import(other, written).totals["sets"]["imported"] == 2
 
 
@@ -375,7 +376,8 @@ def test_an_import_whose_folder_is_not_what_it_was_is_the_last_copy(
 def test_the_folder_of_an_import_is_named_once(
     settings: Settings, other: Settings, folder: Path, tmp_path: Path
 ) -> None:
-    """Whatever number of sets came out of it; and what to do first leaves none of them out."""
+    """Whatever number of sets came out of it; and what to do first leaves none of them out, nor anything that
+    a pickle could not hold."""
     for number in range(12):
         migrate(settings, write_legacy(folder / f"{number}.pkl", base_seed=number, num_games=2))
     written = _export(settings, tmp_path / "a", ExportFormat.JSONL)
@@ -384,7 +386,7 @@ def test_the_folder_of_an_import_is_named_once(
     with pytest.raises(LastCopyError, match="the last copy of 1 of its files: ") as caught:
         rollback(RollbackOptions(), other)
     assert caught.value.message.count("manifest.json") == 1
-    assert "sgdb export --all --to FOLDER" in str(caught.value.hint)
+    assert "sgdb export --all --format jsonl --to FOLDER" in str(caught.value.hint)
 
 
 def _results(folder: Path) -> Path:
@@ -493,7 +495,9 @@ def test_a_manifest_of_somebody_in_a_hurry(other: Settings, other_engine: Engine
         assert error.exit_code == 4
     for raw in (b"", b"{", b"[]", b"null", b"\xff", b"[" * 100_000, b'{"what": 1e999}'):
         (written / "manifest.json").write_bytes(raw)
-        assert isinstance(_refused(other, other_engine, written), ExportedFolderError)
+        error = _refused(other, other_engine, written)
+        assert isinstance(error, ExportedFolderError)
+        assert "--format" in str(error.hint)  # without it, what is exported is no folder of tables
 
 
 def test_a_game_that_the_order_leaves_out_is_one_with_results(other: Settings, written: Path) -> None:

@@ -17,6 +17,7 @@ from sgdb.operations.backup import BackupOptions, backup
 from sgdb.operations.stats import MANY_BYTES, Limits, StatsOptions, StatsResult, spelled_age, stats
 from sgdb.records import GameConfig
 from sgdb.settings import Settings, load_settings
+from sgdb.storage import TrainingRun
 from sgdb.storage.differences import Difference
 from sgdb.storage.journal import Debt, Journal, Pair
 from tests.legacy import write_legacy
@@ -86,6 +87,23 @@ def test_what_dual_storages_owe(settings: Settings) -> None:
     assert reasons(found) == ["debt_age", "mismatches"]
     assert "3.0 hours" in found.reasons[0].says
     assert reasons(look(settings, debt_age=4 * 3600)) == ["mismatches"]
+
+
+def test_what_trainings_owe(settings: Settings, engine: Engine) -> None:
+    """It is as much owed as a save; a note that cannot be read is told."""
+    away = load_settings({"database_url": "postgresql://ann@127.0.0.1:1/games", "home": settings.home})
+    with TrainingRun("first", bot="Agent", hyperparameters={}, settings=away) as run:
+        assert run.log_checkpoint(0, b"weights") == "journal"
+    found = look(settings, debt_age=0)
+    assert found.debts == 0
+    assert found.training_debts >= 2
+    assert reasons(found) == ["debt_age"]
+    assert found.reasons[0].says.startswith(f"{found.training_debts} training events owed for ")
+    assert reasons(look(settings)) == []
+    min((settings.journal_folder / "trainings").glob("*.note")).write_bytes(b"{")
+    damaged = look(settings)
+    assert damaged.training_debts == found.training_debts - 1
+    assert any(each.startswith("what trainings owe: ") for each in damaged.unseen)
 
 
 def test_transactions_locks_and_connections(settings: Settings, engine: Engine) -> None:

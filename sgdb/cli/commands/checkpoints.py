@@ -29,6 +29,7 @@ CheckpointArgument = Annotated[
 SessionArgument = Annotated[
     str, typer.Argument(help="The session's id, uid or name.", metavar="SESSION", show_default=False)
 ]
+_SHOWN = 10  # epochs named in a message
 _BOT_COLUMNS = ("bot", "version", "results", "sets")
 
 
@@ -188,6 +189,8 @@ def prune(
         looked = run(replace(options, dry_run=True), settings, output.progress())
         if not looked.is_empty:
             output.message(_said(looked))
+            if looked.pruned:
+                output.message(f"epochs that would go: {_epochs(looked)}")
             if not output.confirm("Remove them?"):
                 output.message("nothing was changed (--yes goes on without asking)")
                 raise typer.Exit(1)
@@ -199,6 +202,14 @@ def prune(
         output.message(_said(result))
         if dry_run:
             output.message("dry run: nothing was changed")
+
+
+def _epochs(result: PruneResult) -> str:
+    """Those of the checkpoints that go, the first of many."""
+    epochs = [checkpoint.epoch for checkpoint in result.pruned]
+    more = len(epochs) - _SHOWN
+    named = ", ".join(map(str, epochs[:_SHOWN]))
+    return named if more <= 0 else f"{named} and {more:,} more (--dry-run lists them)"
 
 
 def _said(result: PruneResult) -> str:

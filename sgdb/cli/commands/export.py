@@ -64,7 +64,11 @@ def export(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace files that are there already.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace files that are there already, and of a folder of tables the former export whole.",
+        ),
     ] = False,
 ) -> None:
     """Write benchmark sets and checkpoints back into files.
@@ -86,11 +90,12 @@ def export(
     named = (None, None) if all_sets else (tuple(set_ids or ()), tuple(sessions or ()))
     options = ExportOptions(to, named[0], format, overwrite, named[1], weights=not no_weights)
 
-    def on_file(file: ExportedFile) -> None:
-        current.output.text(str(file.path))
-        current.output.flush()
+    progress = current.output.progress()
 
-    result = run(options, current.settings(), current.output.progress(), on_file)
+    def on_file(file: ExportedFile) -> None:
+        progress.text(str(file.path))
+
+    result = run(options, current.settings(), progress, on_file)
     for path in result.without_original:
         current.output.message(f"no original is stored of {path} (migrated with --no-archive)")
     current.output.message(f"files written to {to}: {len(result.files)}")

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _COLUMNS = (
     "set", "status", "config", "seed", "games", "+games", "results", "+results", "histories", "+histories"
 )  # fmt: skip
+_TRAININGS = ("training", "name", "bot", "status", "checkpoints", "+checkpoints")
 
 
 def import_(
@@ -40,12 +41,20 @@ def import_(
     manifest. What is in the database already is compared: equal values are left alone, other values reject
     the set. Running it again changes nothing; `sgdb rollback` takes an import back. Exits with 1 when a set
     was rejected.
+
+    json has sets and trainings, csv the trainings only where there are no sets.
     """
     from sgdb.operations.import_folder import ImportOptions, import_folder
 
     current = session(context)
     result = import_folder(ImportOptions(folder, dry_run), current.settings(), current.output.progress())
-    current.output.data(format, _COLUMNS, _rows(result), result.to_json())
+    if result.sets or not result.trainings or format is Format.JSON:
+        current.output.data(format, _COLUMNS, _rows(result), result.to_json())
+    is_one_table = format is Format.CSV and bool(result.sets)
+    if result.trainings and format is not Format.JSON and not is_one_table:
+        if result.sets:
+            current.output.text("")
+        current.output.data(format, _TRAININGS, _trainings(result), None)
     if format is Format.TABLE:
         _summary(result, current.output)
     for report in result.sets:
@@ -78,6 +87,20 @@ def _rows(result: ImportResult) -> list[dict[str, Any]]:
             row |= {kind: counts["read"], f"+{kind}": counts["inserted"]}
         rows.append(row)
     return rows
+
+
+def _trainings(result: ImportResult) -> list[dict[str, Any]]:
+    return [
+        {
+            "training": report.uid,
+            "name": report.name,
+            "bot": report.bot,
+            "status": report.status,
+            "checkpoints": report.checkpoints["read"],
+            "+checkpoints": report.checkpoints["inserted"],
+        }
+        for report in result.trainings
+    ]
 
 
 def _summary(result: ImportResult, output: Output) -> None:

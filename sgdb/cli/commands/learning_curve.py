@@ -9,6 +9,7 @@ import typer
 from sgdb.cli.options import TERMINAL, FormatOption, PlotOption, plot_target
 from sgdb.cli.output import Format, Output
 from sgdb.cli.session import session
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.learning_curve import LearningCurveResult
@@ -52,3 +53,5 @@ def _draw(result: LearningCurveResult, target: str, output: Output) -> None:
     title = f"session {found.id}" + (f" ({found.name})" if found.name else "") + f": {found.bot}"
     charts = [Curves(title, "epoch", metric, {metric: line}) for metric, line in result.lines().items()]
     show(charts, target, output)
+    for metric, number in result.not_drawn().items():
+        output.message(f"not drawn, since not finite: {counted(number, 'value')} of {metric!a}")

@@ -16,7 +16,7 @@ from sgdb.wording import counted
 if TYPE_CHECKING:
     from sgdb.operations.rollback import RollbackResult
 
-_COLUMNS = ("file", "set", "games", "results", "original")
+_COLUMNS = ("file", "set", "games", "results", "checkpoints", "original")
 _KINDS = {
     "games": ("game",),
     "results": ("result",),
@@ -100,7 +100,7 @@ def rollback(
             raise typer.Exit(1)
     result = take_back(options, settings, output.progress())
     if result.files or format is not Format.TABLE:
-        output.data(format, _COLUMNS, _rows(result), result.to_json())
+        output.data(format, _columns(result), _rows(result), result.to_json())
     if format is Format.TABLE:
         _summary(result, output)
 
@@ -145,12 +145,17 @@ def _backup_summary(document: dict[str, Any], output: Output) -> None:
 
 
 def _is_wanted(looked: RollbackResult, output: Output) -> bool:
-    files = counted(len(looked.files), "file")
-    question = f"Take run {looked.run_id} back ({files}: {_removed(looked)})?"
-    wanted = output.confirm(question)
+    output.message(f"run {looked.run_id} would be taken back: {_removed(looked)}")
+    wanted = output.confirm(f"Take run {looked.run_id} back?")
     if not wanted:
         output.message("nothing was changed (--yes goes on without asking)")
     return wanted
+
+
+def _columns(result: RollbackResult) -> tuple[str, ...]:
+    """With that of checkpoints where there are any."""
+    some = any(file.checkpoints for file in result.files)
+    return tuple(name for name in _COLUMNS if name != "checkpoints" or some)
 
 
 def _rows(result: RollbackResult) -> list[dict[str, Any]]:
@@ -160,6 +165,7 @@ def _rows(result: RollbackResult) -> list[dict[str, Any]]:
             "set": file.benchmark_set_id,
             "games": file.games,
             "results": file.results,
+            "checkpoints": file.checkpoints,
             "original": file.original if file.written_to is None else f"written to {near(file.written_to)}",
         }
         for file in result.files

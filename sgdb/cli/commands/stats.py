@@ -232,8 +232,8 @@ def _lines(result: StatsResult, database: DatabaseStats) -> list[tuple[str, str]
         if backup is None
         else ("backup", f"{backup.created_at:%Y-%m-%d %H:%M}, proven: {backup.path}")
     )
-    if result.debts and result.owed_since:
-        lines.append(("owed", f"{result.debts:,} since {result.owed_since:%Y-%m-%d %H:%M}: sgdb sync"))
+    if result.owed_since:
+        lines.append(("owed", f"{result.owed} since {result.owed_since:%Y-%m-%d %H:%M}: sgdb sync"))
     return lines
 
 
