@@ -11,6 +11,7 @@ from sgdb.cli.options import FormatOption, SetOption
 from sgdb.cli.output import Format, board_text, harmless
 from sgdb.cli.session import session
 from sgdb.errors import UsageError
+from sgdb.wording import counted
 
 if TYPE_CHECKING:
     from sgdb.operations.history import History, Step
@@ -71,6 +72,6 @@ def _frames(found: History) -> Iterator[Any]:
 
 def _said(step: Step, count: int) -> str:
     if step.cell is None:
-        return f"{step.left} tiles, {count} moves"
+        return f"{counted(step.left, 'tile')}, {counted(count, 'move')}"
     row, col = step.cell
     return f"move {step.move} of {count}, row {row}, column {col}: {step.removed} gone, {step.left} left"
