@@ -89,6 +89,7 @@ FUNCTIONS = (
     "sgdb_empty_totals()",
     "sgdb_had_results(bigint)",
     "sgdb_unknown_set(bigint, text)",
+    "sgdb_require_sight(text)",
 )
 
 

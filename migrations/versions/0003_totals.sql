@@ -14,6 +14,18 @@ BEGIN
 END
 $function$;
 
+-- Rather no change than a wrong total, where rows that others have committed meanwhile belong to the change and
+-- cannot be seen.
+CREATE OR REPLACE FUNCTION sgdb_require_sight(change text) RETURNS void
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $function$
+BEGIN
+    IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION '%: only in a transaction that is READ COMMITTED, since the totals could go wrong', change
+        USING ERRCODE = 'feature_not_supported', HINT = 'BEGIN ISOLATION LEVEL READ COMMITTED';
+    END IF;
+END
+$function$;
+
 -- Adds what a statement did to game_results, or what a move of games to another set means for them.
 CREATE OR REPLACE FUNCTION sgdb_keep_result_totals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $function$
@@ -25,6 +37,7 @@ DECLARE
     changes text;
     empty_sets integer[];
     empty_bots integer[];
+    below_zero boolean;
 BEGIN
     IF TG_TABLE_NAME = 'games' THEN
         changed := EXISTS (
@@ -41,6 +54,13 @@ BEGIN
     END IF;
 
     IF TG_TABLE_NAME = 'games' THEN
+        PERFORM sgdb_require_sight('games go to another set');
+        -- Who is changing one of these results has looked at its old set, or waits here and looks at the new one.
+        EXECUTE
+            'SELECT FROM game_results WHERE game_id IN (
+                SELECT id FROM removed JOIN added USING (id)
+                WHERE removed.benchmark_set_id <> added.benchmark_set_id
+            ) ORDER BY id FOR SHARE';
         changes := format(
             'SELECT sign, benchmark_set_id, %s FROM (
                 SELECT removed.id, unnest(ARRAY[-1, 1]) AS sign,
@@ -88,8 +108,14 @@ BEGIN
                 revision = excluded.revision
             RETURNING benchmark_set_id, bot_id, results
         )
-        SELECT array_agg(benchmark_set_id), array_agg(bot_id) FROM line WHERE results = 0', changes
-    ) INTO empty_sets, empty_bots;
+        SELECT array_agg(benchmark_set_id) FILTER (WHERE results = 0),
+            array_agg(bot_id) FILTER (WHERE results = 0), bool_or(results < 0)
+        FROM line', changes
+    ) INTO empty_sets, empty_bots, below_zero;
+    IF below_zero AND current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+        RAISE EXCEPTION 'the games of these results have gone to another set since the transaction began'
+        USING ERRCODE = 'serialization_failure';
+    END IF;
     IF empty_sets IS NOT NULL THEN
         DELETE FROM result_totals AS total
         USING unnest(empty_sets, empty_bots) AS line (benchmark_set_id, bot_id)
@@ -164,6 +190,7 @@ $function$;
 CREATE OR REPLACE FUNCTION sgdb_empty_totals() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $function$
 BEGIN
+    PERFORM sgdb_require_sight(format('TRUNCATE %I', TG_TABLE_NAME));
     IF TG_TABLE_NAME = 'games' THEN
         DELETE FROM game_totals;
     ELSE

@@ -262,6 +262,62 @@ def test_results_that_come_while_their_game_goes(filled: Engine) -> None:
     assert_true(filled)
 
 
+_MOVE = f"UPDATE games SET benchmark_set_id = 2, game_index = {GAMES} WHERE id = 1"
+_SNAPSHOT = "SELECT FROM games"
+
+
+@pytest.mark.parametrize("is_moved_first", [True, False], ids=["move first", "move last"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        "DELETE FROM game_results WHERE game_id = 1",
+        "UPDATE game_results SET tiles_cleared = 77 WHERE game_id = 1",
+        "UPDATE game_results SET bot_id = 4 WHERE game_id = 1 AND bot_id = 1",
+        "UPDATE game_results SET game_id = 3 WHERE game_id = 1 AND bot_id = 1",
+        f"{_NEW} VALUES (1, 4, 1, 1, 1, true)",
+    ],
+)
+def test_results_that_change_while_their_game_goes_to_another_set(
+    filled: Engine, change: str, is_moved_first: bool
+) -> None:
+    """One waits for the other, and each result is counted in the set in which its game is."""
+    execute(filled, "DELETE FROM game_results WHERE (game_id, bot_id) IN ((1, 4), (3, 1))")
+    first, second = (_MOVE, change) if is_moved_first else (change, _MOVE)
+    with filled.connect() as connection, ThreadPoolExecutor(1) as pool:
+        connection.execute(text(first))
+        other = pool.submit(tamper, filled, second)
+        until(lambda: ask(filled, "SELECT FROM pg_locks WHERE NOT granted"))
+        connection.commit()
+        other.result()
+    assert_true(filled)
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "change", "code"),
+    [
+        (f"{_NEW} VALUES (1, 4, 1, 1, 1, true)", _MOVE, "0A000"),
+        (f"{_NEW} VALUES (1, 4, 1, 1, 1, true)", "TRUNCATE game_results", "0A000"),
+        (f"{_NEW} VALUES (1, 4, 1, 1, 1, true)", "DELETE FROM games WHERE id = 1", "40001"),
+        (_MOVE, "DELETE FROM game_results WHERE game_id = 1", "40001"),
+        (_MOVE, "UPDATE game_results SET tiles_cleared = 77 WHERE game_id = 1", "40001"),
+        (_MOVE, f"{_NEW} VALUES (1, 4, 1, 1, 1, true)", "40001"),
+    ],
+)
+@pytest.mark.parametrize("isolation", ["REPEATABLE READ", "SERIALIZABLE"])
+def test_a_transaction_that_sees_an_older_moment(
+    filled: Engine, isolation: str, meanwhile: str, change: str, code: str
+) -> None:
+    """It is refused rather than counted wrong, where what others have committed since would be missed."""
+    execute(filled, "DELETE FROM game_results WHERE game_id > 1 OR bot_id <> 1")
+    with filled.connect().execution_options(isolation_level=isolation) as connection:
+        connection.execute(text(_SNAPSHOT))
+        tamper(filled, meanwhile)
+        with pytest.raises(DBAPIError) as caught:
+            connection.execute(text(change))
+    assert getattr(caught.value.orig, "pgcode", None) == code
+    assert_true(filled)
+
+
 def test_commands_at_once(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     """Migrations of several sets, programs with several bots in one set, and a rollback: none gives up."""
     shape = GameConfig(5, 5, 3)
