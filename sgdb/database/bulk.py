@@ -110,7 +110,9 @@ def copy_chunks(
     driver_connection = cast("psycopg2.extensions.connection", connection.connection.driver_connection)
     with driver_connection.cursor() as cursor, _last_words.kept() as words:
         try:
-            cursor.copy_expert(f"COPY {table} ({', '.join(columns)}) FROM STDIN", reader, _READ_SIZE)
+            # Whatever the session's own encoding, which the database's address may name.
+            statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN (ENCODING 'UTF8')"
+            cursor.copy_expert(statement, reader, _READ_SIZE)
         except psycopg2.Error as error:
             if driver_connection.closed:
                 # Or SQLAlchemy, which has not seen this statement, fails over the rollback instead.

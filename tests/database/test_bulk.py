@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from sgdb.database.bulk import copy_lines, json_cell
 from sgdb.database.engine import transaction
 from sgdb.errors import DatabaseUnreachableError, InternalError
+from tests.backups import opened
 from tests.steps import ask, count, tamper, until
 
 _text = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))
@@ -32,6 +33,16 @@ def test_any_json_survives_the_copy_format(engine: Engine, value: dict[str, obje
     _copy_bots(engine, [f"1\tx\t{json_cell(value)}\n"])
     ((found,),) = ask(engine, "SELECT metadata::text FROM bots")
     assert json.loads(found) == value
+
+
+@pytest.mark.parametrize("encoding", ["latin1", "sjis", "utf8"])
+def test_a_session_with_another_encoding(database_url: str, encoding: str) -> None:
+    """As the address may ask for: texts arrive as they were all the same."""
+    name = "Bö, ボット €"
+    with opened(make_url(database_url).update_query_dict({"client_encoding": encoding})) as engine:
+        _copy_bots(engine, [f"1\t{name}\t\\N\n"])
+    with opened(database_url) as engine:
+        assert ask(engine, "SELECT name FROM bots") == [(name,)]
 
 
 def test_no_json_is_null() -> None:
