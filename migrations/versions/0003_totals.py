@@ -137,6 +137,6 @@ def downgrade() -> None:
         for trigger in triggers:
             op.execute(f"DROP TRIGGER {trigger} ON {table}")
     for function in FUNCTIONS:
-        op.execute(f"DROP FUNCTION {function}")
+        op.execute(f"DROP FUNCTION IF EXISTS {function}")
     for table in reversed(TABLES):
         op.execute(f"DROP TABLE {table}")
